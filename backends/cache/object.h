@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* Objects: the bytes of one remote file on disk, in pieces, until whole.
+ *
+ * On disk, in the store's directory (".mlcachefs/objects/"): NAME.data, sparse,
+ * and NAME.map: which pieces are there with the XXH3 of each, the key, size,
+ * and the origin's validator; NAME is derived from the key.  An object of one
+ * piece has no map.
+ * Promise: a piece is believed only when its XXH3 fits (checked once after a
+ * start of the daemon); the map never claims what the data file does not hold,
+ * after any crash; nothing is synced before publish.  A file at its home name
+ * is whole and, where a digest is known, verified.
+ * The last piece to arrive is given to nobody before the digest is checked.
+ * After a mismatch the bytes are dropped: an object nothing of which was
+ * given away yet is fetched once more; any other is dead (is_dead), its open
+ * handles get -EIO, and the store makes a new object for the key.
+ * Lifetime: reference-counted; the store outlives its objects.
+ * Locks: store.lock (level 3), object.lock (4); feeds take their own (5).
+ * Feed and wait functions are called with none of them held.
+ * Blocking: disk only; waiting is a mlc_wait (wait.h).
+ */
+#ifndef MLC_CACHE_OBJECT_H
+#define MLC_CACHE_OBJECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "backends/cache/budget.h"
+#include "backends/cache/digest.h"
+#include "backends/cache/wait.h"
+
+struct mlc_pool;
+struct mlc_store;
+struct mlc_object;
+
+#define MLC_SIZE_UNKNOWN UINT64_MAX
+
+/* Where an object's bytes come from: HTTP (fetch.h), later an archive member
+ * or a computed view.  All are called without locks, from any thread, and
+ * must not block. */
+struct mlc_feed_ops {
+    /* A reader waits for piece 'index' (its want is registered): see to it
+     * that it comes.  Called again for each want; cheap when on its way. */
+    void (*want)(void *feed, struct mlc_object *obj, uint64_t index);
+    /* The first open (true) or the last close (false): whether background
+     * completion and streams that nobody waits for make sense. */
+    void (*opened)(void *feed, struct mlc_object *obj, bool is_open);
+    /* The object goes: stop, then free the feed.  Calls into obj may come
+     * until then from the feed's side only through a reference it holds. */
+    void (*free)(void *feed);
+};
+
+struct mlc_object_spec {
+    const char *key;   /* unique for the content, e.g. "hf/ETAG"; copied */
+    const char *label; /* for log lines: domain and path; copied */
+    uint64_t size;     /* bytes; UNKNOWN comes with web/ */
+    struct mlc_digest digest; /* kind NONE: length alone */
+    /* Where the finished file goes: relpath below homefd (borrowed for the
+     * store's life); copied.  Parents are made, an existing name replaced. */
+    int homefd;
+    const char *home;
+    unsigned mode; /* of the published file, umask applied */
+    const struct mlc_feed_ops *feed_ops;
+    void *feed; /* taken over if the object is new, else freed */
+    /* Called once on a SLOW pool thread when the file is at home (r == 0) or
+     * its digest was wrong (-EBADMSG).  May be NULL. */
+    void (*published)(void *arg, const char *home, int r);
+    void *published_arg; /* borrowed for the store's life */
+};
+
+enum mlc_object_state {
+    MLC_OBJECT_PARTIAL,
+    MLC_OBJECT_WHOLE, /* verified; published or about to be */
+    MLC_OBJECT_DEAD,
+};
+
+struct mlc_store_stats {
+    uint64_t n_objects, n_partial, partial_bytes;
+    uint64_t published, digest_errors, bytes_fetched;
+};
+
+/* dirfd: the ".mlcachefs" directory, borrowed for the store's life.
+ * read_only: nothing is written or started; only finds. */
+int mlc_store_open(int dirfd, struct mlc_pool *pool, struct mlc_budget *budget,
+                   int64_t timeout_ms, struct mlc_store **ret);
+/* Every waiter is woken and gets -EIO; no piece is written any more; digests
+ * and syncs under way are given up at the next piece.  Before mlc_pool_stop.
+ */
+void mlc_store_stop(struct mlc_store *s);
+void mlc_store_close(struct mlc_store *s);
+void mlc_store_get_stats(struct mlc_store *s, struct mlc_store_stats *ret);
+
+/* The object of that key, found or made; a reference for the caller.  If it
+ * exists already, spec's home is added to its homes (the same content wanted
+ * at another place: it is linked or copied there too) and the feed freed. */
+int mlc_store_get(struct mlc_store *s, const struct mlc_object_spec *spec,
+                  struct mlc_object **ret);
+/* Bytes on disk of an unfinished object, 0 when there is none.  No disk. */
+uint64_t mlc_store_present(struct mlc_store *s, const char *key);
+/* Drops what is on disk of an unfinished object that nobody has open. */
+int mlc_store_drop(struct mlc_store *s, const char *key);
+
+struct mlc_object *mlc_object_ref(struct mlc_object *obj);
+void mlc_object_unref(struct mlc_object *obj); /* takes NULL */
+
+/* Counts handles: while there is one, the feed may complete the file. */
+void mlc_object_open(struct mlc_object *obj);
+void mlc_object_close(struct mlc_object *obj);
+
+/* May [off, off+len) (cut at the size) be read from the fd now?  0: yes;
+ * -EAGAIN: parked; the feed was told.  -EIO, -EACCES, -ETIMEDOUT,
+ * -EHOSTUNREACH, -ENOSPC: the range failed less than a second ago; -EIO:
+ * dead.  Out of reach of any reader's deadline: the caller's (see
+ * mlc_object_progress_ms). */
+int mlc_object_want(struct mlc_object *obj, uint64_t off, size_t len,
+                    struct mlc_ask *ask);
+/* The data file; borrowed while the reference lives.  Only ranges that
+ * mlc_object_want() allowed may be read.  -1 for an object of size 0. */
+int mlc_object_fd(const struct mlc_object *obj);
+uint64_t mlc_object_size(const struct mlc_object *obj);
+uint64_t mlc_object_present(struct mlc_object *obj); /* bytes on disk */
+enum mlc_object_state mlc_object_get_state(struct mlc_object *obj);
+bool mlc_object_is_published(struct mlc_object *obj);
+/* Monotonic time of the last byte that arrived (or of creation). */
+int64_t mlc_object_progress_ms(struct mlc_object *obj);
+/* dev and ino of the data file: it keeps them when it is published. */
+void mlc_object_file_id(const struct mlc_object *obj, dev_t *ret_dev,
+                        ino_t *ret_ino);
+const char *mlc_object_label(const struct mlc_object *obj);
+
+/* --- the feed's side ------------------------------------------------- */
+
+uint64_t mlc_object_n_pieces(const struct mlc_object *obj);
+/* Is piece index on disk, or handed over and on its way there? */
+bool mlc_object_has(struct mlc_object *obj, uint64_t index);
+/* First piece >= from that is missing; n_pieces if none. */
+uint64_t mlc_object_next_missing(struct mlc_object *obj, uint64_t from);
+/* First piece >= from that is there (or the end). */
+uint64_t mlc_object_next_present(struct mlc_object *obj, uint64_t from);
+/* Does a live reader wait for a piece in [from, to)?  The first one's index,
+ * or UINT64_MAX. */
+uint64_t mlc_object_next_wanted(struct mlc_object *obj, uint64_t from,
+                                uint64_t to);
+/* A byte arrived (not yet a piece): for deadlines. */
+void mlc_object_touch(struct mlc_object *obj);
+/* Hands over a whole piece (the last one may be short), a buffer from the
+ * budget; written and hashed on the pool.  Returns 0, or -EAGAIN when too
+ * many are queued for this object (buffer not taken; the feed pauses and is
+ * told by ops->want or mlc_net_resume_all through the budget's on_free). */
+int mlc_object_put_piece(struct mlc_object *obj, uint64_t index, void *piece,
+                         size_t len);
+/* The range of pieces [from, to) could not be had: its waiters get r now, and
+ * so does everybody who asks within the next second. */
+void mlc_object_fail(struct mlc_object *obj, uint64_t from, uint64_t to,
+                     int r);
+/* The origin's content is not what the size or validator says: the object is
+ * dead, partial bytes are dropped, waiters get -EIO. */
+void mlc_object_kill(struct mlc_object *obj);
+/* The validator the bytes on disk belong to ("" when unset).  set: 0, or
+ * -ESTALE when another one is recorded and pieces are there. */
+int mlc_object_set_validator(struct mlc_object *obj, const char *validator);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* Names and paths that come from outside, and URLs made of them.
+ * Paths inside a domain are relative, '/'-separated, without empty, "." or
+ * ".." parts; "" is the domain's root. */
+#ifndef MLC_UTIL_PATH_H
+#define MLC_UTIL_PATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* One path component: 1..255 bytes, not "." or "..", no '/', NUL. */
+bool mlc_name_is_safe(const char *name);
+/* A relative path from an index on the network: each part a safe name without
+ * control bytes or backslashes, at most 'max' bytes in all. */
+bool mlc_path_is_safe(const char *path, size_t max);
+/* path equals dir or lies below it ("foo" is not under "fo"); "" holds all. */
+bool mlc_path_is_under(const char *path, const char *dir);
+/* dir + "/" + name, or name when dir is "".  Caller frees; NULL: no memory. */
+char *mlc_path_join(const char *dir, const char *name);
+/* The last component (borrowed from path). */
+const char *mlc_path_base(const char *path);
+/* Percent-encodes all but A-Za-z0-9-._~ and, if keep_slash, '/'. Caller
+ * frees; NULL: no memory. */
+char *mlc_url_encode(const char *text, bool keep_slash);
+/* The URL fit for a log line: user info and the whole query replaced by "…"
+ * (signatures and tokens live there), control bytes masked, cut at 300 bytes.
+ * Caller frees; NULL: no memory. */
+char *mlc_url_redact(const char *url);
+/* Makes every directory of relpath's parent below dirfd (mode 0777 & ~umask),
+ * following no symlink.  0 or -errno. */
+int mlc_mkdir_parents_at(int dirfd, const char *relpath);
+/* Opens relpath below dirfd; no component may be a symlink nor leave dirfd
+ * (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS, O_CLOEXEC added).  relpath
+ * "" opens dirfd itself anew.  fd or -errno. */
+int mlc_open_beneath(int dirfd, const char *relpath, int flags, unsigned mode);
+/* Opens the directory that holds relpath's last component (O_PATH) as above
+ * and points *ret_base at that component.  fd or -errno. */
+int mlc_open_parent(int dirfd, const char *relpath, const char **ret_base);
+/* Writes a small file whole or not at all: temporary name beside it, rename.
+ * Not synced.  0 or -errno. */
+int mlc_write_file_at(int dirfd, const char *relpath, const void *data,
+                      size_t len, unsigned mode);
+/* Reads a regular file of at most max bytes; caller frees *ret_data, which is
+ * NUL-terminated.  0, -EFBIG, or -errno. */
+int mlc_read_file_at(int dirfd, const char *relpath, size_t max,
+                     char **ret_data, size_t *ret_len);
+
+#endif
