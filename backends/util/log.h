@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* One sink for all messages: stderr until mlc_log_to_fd(), one line each.
- * Process-wide on purpose: the level and the sink, nothing else.  Thread-safe.
+ * Process-wide on purpose: the level and the sink, nothing else.  Thread-safe
+ * and fork-safe: no lock, no allocation, one write(2) a line of at most 4096
+ * bytes (longer ones are cut).  Control bytes are masked.  %m shows the errno
+ * at the call, and errno is left as it was.
  * The caller names the subject (domain and path, or a URL that went through
  * mlc_url_redact()); a token never gets here. */
 #ifndef MLC_UTIL_LOG_H
