@@ -7,7 +7,7 @@
 #
 # It exits 0 for passed, 77 for skipped (through skip), and anything else for
 # failed.  Comments that tests/run obeys: "# timeout: SECONDS", "# serial" (not
-# beside another test), "# tap" (it reports named cases, see case_begin), and
+# beside another test), "# tap" (it reports named cases, see run_case), and
 # "# tsan" (worth running under ThreadSanitizer: parallel readers).
 #
 # Given to it:
@@ -135,6 +135,8 @@ wait_until() {
 #   run_case "branch, online" check_one --rev main
 #   ...
 #   end_cases
+#
+# With MLC_CASES=REGEX only the cases whose name matches are run.
 
 cases=0
 cases_failed=0
@@ -142,6 +144,7 @@ cases_failed=0
 run_case() {
     local name=$1 status=0
     shift
+    [[ $name =~ ${MLC_CASES:-} ]] || return 0
     cases=$((cases + 1))
     # Not in a condition: "set -e" must hold inside.
     set +e
@@ -377,7 +380,8 @@ wait_requests() {
 # mount_ready STORE MOUNTPOINT [OPTION,...]: in the foreground, so that its
 # exit status and its log are ours; returns once it answers.
 mount_ready() {
-    local store=$1 mnt=$2 options=${3:-} fifo ready_r ready_w ready_rw byte pid
+    local store=$1 mnt=$2 options=${3:-} fifo ready_r ready_w ready_rw byte
+    local pid status=0
     mkdir -p "$store" "$mnt"
     # One byte comes through a pipe; the daemon's end is its end of file.
     fifo=$tmp/ready.$BASHPID.$RANDOM
@@ -394,12 +398,16 @@ mount_ready() {
     pid=$!
     exec {ready_w}>&-
     daemon_pids[$mnt]=$pid
-    if ! read -r -N 1 -t "${MLC_MOUNT_SECONDS:-60}" -u "$ready_r" byte; then
+    # End of file: the daemon ended; a status above 128: time is up.
+    read -r -N 1 -t "${MLC_MOUNT_SECONDS:-60}" -u "$ready_r" byte || status=$?
+    if [ "$status" != 0 ]; then
         exec {ready_r}<&-
-        pid_is_gone "$pid" || fail "the mount did not come up: $mnt"
-        wait "$pid" && byte=0 || byte=$?
+        if [ "$status" -gt 128 ] || ! wait_until 5 pid_is_gone "$pid"; then
+            fail "the mount did not come up: $mnt"
+        fi
+        wait "$pid" && status=0 || status=$?
         unset "daemon_pids[$mnt]"
-        fail "mlcachefs ended with status $byte instead of mounting $mnt"
+        fail "mlcachefs ended with status $status instead of mounting $mnt"
     fi
     exec {ready_r}<&-
 }
