@@ -380,7 +380,7 @@ wait_requests() {
 # mount_ready STORE MOUNTPOINT [OPTION,...]: in the foreground, so that its
 # exit status and its log are ours; returns once it answers.
 mount_ready() {
-    local store=$1 mnt=$2 options=${3:-} fifo ready_r ready_w ready_rw byte
+    local store=$1 mnt=$2 options=${3:-} fifo ready_r ready_w ready_rw
     local pid status=0
     mkdir -p "$store" "$mnt"
     # One byte comes through a pipe; the daemon's end is its end of file.
@@ -399,7 +399,7 @@ mount_ready() {
     exec {ready_w}>&-
     daemon_pids[$mnt]=$pid
     # End of file: the daemon ended; a status above 128: time is up.
-    read -r -N 1 -t "${MLC_MOUNT_SECONDS:-60}" -u "$ready_r" byte || status=$?
+    read -r -N 1 -t "${MLC_MOUNT_SECONDS:-60}" -u "$ready_r" _ || status=$?
     if [ "$status" != 0 ]; then
         exec {ready_r}<&-
         if [ "$status" -gt 128 ] || ! wait_until 5 pid_is_gone "$pid"; then

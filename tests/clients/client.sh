@@ -69,17 +69,30 @@ mode_name() { # OFFLINE
     [ "$1" = 1 ] && echo offline || echo online
 }
 
-# wait_cached FILE...: until the bytes of each are at home in the store.
-wait_cached() {
-    wait_until 30 all_cached "$@"
+# file_states FOLDER: "STATE PATH" of all files of snapshots below it, each
+# ended by a NUL.
+file_states() {
+    "$python" - "$1" <<'EOS'
+import os, sys
+for parent, _, names in os.walk(sys.argv[1]):
+    if "/snapshots/" in parent + "/":
+        for name in names:
+            path = os.path.join(parent, name)
+            state = os.getxattr(path, "user.mlcachefs.state").decode()
+            print(state, path, end="\0")
+EOS
 }
 
-all_cached() {
-    "$python" - "$@" <<'EOS'
-import os, sys
-for path in sys.argv[1:]:
-    state = os.getxattr(os.path.realpath(path), "user.mlcachefs.state")
-    if state not in (b"cached", b"local"):
-        sys.exit(1)
-EOS
+# touched_files FOLDER: those of which something was fetched.
+touched_files() {
+    file_states "$1" | sed -z -n '/^remote /!s/^[a-z]* //p'
+}
+
+# wait_cached FOLDER: until all that was fetched below it is at home.
+wait_cached() {
+    wait_until 30 nothing_partial "$1"
+}
+
+nothing_partial() {
+    file_states "$1" >"$tmp/states" && ! grep -z -q '^partial ' "$tmp/states"
 }

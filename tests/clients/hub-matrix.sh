@@ -121,12 +121,9 @@ filesystem_on_mount() {
 
 stock_after_unmount() {
     local mnt=$tmp/stock-mnt store=$tmp/stock-store sha=$4
-    local -a names
     mount_ready "$store" "$mnt"
     HF_HOME=$mnt/hf client snapshot "$@"
-    mapfile -d '' names < <(find "$tmp/main" -type f -printf \
-        "$mnt/hf/hub/models--${repo/\//--}/snapshots/$sha/%P\0")
-    wait_cached "${names[@]}"
+    wait_cached "$mnt/hf/hub"
     unmount "$mnt"
 
     origin_log clear
