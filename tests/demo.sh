@@ -2,9 +2,7 @@
 # A minute's look at mlcachefs: a Hub on loopback with one model, a mount, and
 # what each step made the mount fetch.  Everything it makes lies in one
 # temporary folder and goes with it, on Ctrl-C too.
-cached_venv=$("$(dirname "${BASH_SOURCE[0]}")/clients/venv.sh" --cached hub-new \
-    2>/dev/null) || cached_venv=''
-. "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
+. "${srcdir:-.}/tests/functions.sh"
 requires_fuse
 
 say() {
@@ -13,7 +11,7 @@ say() {
 
 # show COMMAND: as if typed, with the long temporary folder left out.
 show() {
-    printf '  $ %s\n' "${1//"$tmp"\//}"
+    printf '  $ %s\n' "$1"
     bash -c "$1" 2>&1 | sed "s,$tmp/,,g; s/^/  /"
 }
 
@@ -32,45 +30,42 @@ for request in requests:
     origin_log clear
 }
 
-client_python=''
-if [ -n "$cached_venv" ]; then
-    client_python=$cached_venv/bin/python
-elif python3 -c 'import huggingface_hub' 2>/dev/null; then
-    client_python=python3
+if venv=$(tests/clients/venv.sh --cached hub-new 2>/dev/null); then
+    PATH=$venv/bin:$PATH
 fi
 
 mkdir "$tmp/source"
 printf '{"model_type": "demo"}\n' >"$tmp/source/config.json"
 printf '# A demo\n' >"$tmp/source/README.md"
 make_file "$tmp/source/model.safetensors" 8M
-start_origin
-make_repo model demo/tiny --from "$tmp/source" --lfs-over 100000 >"$tmp/commit"
-commit=$(cat "$tmp/commit")
-snapshot=$tmp/models/hf/hub/models--demo--tiny/snapshots/$commit
+start_origin "$tmp/origin"
+commit=$(make_repo model demo/tiny --from "$tmp/source" --lfs-over 100000)
+snapshot=models/hf/hub/models--demo--tiny/snapshots/$commit
+cd "$tmp"
 
 say "A Hub with one model runs at $hub.  Mounting:"
 echo "  \$ mlcachefs store models"
 mount_ready "$tmp/store" "$tmp/models"
-show "ls '$tmp/models'"
+show "ls models"
 
 say "The model was never downloaded, yet its files are there, with their sizes:"
-show "cat '$tmp/models/hf/hub/models--demo--tiny/refs/main'; echo"
-show "ls -lL '$snapshot'"
-show "du -sLh --apparent-size '$snapshot'; du -sLh '$snapshot'"
+show "cat models/hf/hub/models--demo--tiny/refs/main; echo"
+show "ls -lL $snapshot"
+show "du -sLh --apparent-size $snapshot; du -sLh $snapshot"
 fetched
 
 say "Its bytes come when they are read:"
-show "cp '$snapshot/model.safetensors' '$tmp/copy.safetensors'"
-assert_same "$tmp/copy.safetensors" "$tmp/source/model.safetensors"
+show "cp $snapshot/model.safetensors copy"
+assert_same copy source/model.safetensors
 fetched
 
 say "Once:"
-show "cmp '$snapshot/model.safetensors' '$tmp/copy.safetensors' && echo equal"
+show "cmp $snapshot/model.safetensors copy && echo equal"
 fetched
 
-if [ -n "$client_python" ]; then
+if python3 -c 'import huggingface_hub' 2>/dev/null; then
     say "An unmodified client finds every file in its cache, and downloads none:"
-    show "HF_HOME='$tmp/models/hf' '$client_python' -c '
+    show "HF_HOME=models/hf python3 -c '
 import huggingface_hub
 print(\"huggingface_hub\", huggingface_hub.__version__)
 print(huggingface_hub.snapshot_download(\"demo/tiny\"))'"
@@ -81,6 +76,6 @@ fi
 
 say "Unmounted, the store is an ordinary cache with what was fetched:"
 unmount "$tmp/models"
-show "cd '$tmp/store' && find hf -path '*models--*' -not -type d"
+show "find store/hf -path '*models--*' -not -type d"
 
 say "That was all; nothing is left behind.  ./setup run MOUNTPOINT is for real."

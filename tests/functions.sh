@@ -152,7 +152,7 @@ run_case() {
         exit_hooks=()
         daemon_pids=()
         origin_pids=()
-        trap 'status=$?; trap - EXIT; end_everything; exit "$status"' EXIT
+        trap 'end_case $?' EXIT
         set -e
         "$@"
     )
@@ -166,6 +166,15 @@ run_case() {
             cases_failed=$((cases_failed + 1))
             ;;
     esac
+}
+
+end_case() { # STATUS
+    trap - EXIT
+    end_everything
+    if [ "$1" = 0 ] && ! "$is_clean"; then
+        exit 1
+    fi
+    exit "$1"
 }
 
 end_cases() {
@@ -242,14 +251,20 @@ mounts_under() {
     awk -v under="$1/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo
 }
 
+# Sets is_clean: did all daemons that a test left to us end as they should?
 end_everything() {
     local i mnt dir
     set +e
+    is_clean=true
     for ((i = ${#exit_hooks[@]} - 1; i >= 0; i--)); do
         eval "${exit_hooks[i]}"
     done
     for mnt in "${!daemon_pids[@]}"; do
         end_process "${daemon_pids[$mnt]}" 5
+        if [ "$ended_status" != 0 ]; then
+            echo "the daemon on $mnt ended with status $ended_status" >&2
+            is_clean=false
+        fi
     done
     for dir in "${!origin_pids[@]}"; do
         end_process "${origin_pids[$dir]}" 5
@@ -261,6 +276,9 @@ cleanup() {
     trap - EXIT
     trap '' INT TERM
     end_everything
+    if [ "$status" = 0 ] && ! ("$is_clean" && assert_no_report); then
+        status=1
+    fi
     for mnt in $(mounts_under "$tmp"); do
         detach_mount "$mnt"
     done
