@@ -18,7 +18,8 @@ The file is a list of entries; the first that matches and isn't used up applies:
                                                  X-Linked-Size are wrong by so much
     "drop_header": NAME or [NAMES]               not sent
 
-Seconds of -1: until the client leaves or DIR/release exists (which ends every stall).
+`times` is counted per id, for as long as the server runs; `set` below gives a new id to entries
+without one.  Seconds of -1: until the client leaves or DIR/release exists (which ends every stall).
 
     faults.py --root DIR set JSON | clear
 """

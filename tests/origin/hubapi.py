@@ -117,9 +117,9 @@ def tree(hub, request: Request, repo: Repo, rest: list[str]) -> Response:
         after = _decode_cursor(request.arg("cursor"))
         first = bisect.bisect_right([entry["path"] for entry in entries], after)
     shown = entries[first:first + limit]
-    headers = {"X-Repo-Commit": sha}
+    headers = {}
     if first + limit < len(entries):
-        headers.update(_next_link(hub, request, cursor=_encode_cursor(shown[-1]["path"])))
+        headers = _next_link(hub, request, cursor=_encode_cursor(shown[-1]["path"]))
     if expand:
         shown = [_expanded(repo.commit(sha), entry) for entry in shown]
     return json_response(request, shown, headers=headers)
@@ -142,7 +142,7 @@ def paths_info(hub, request: Request, repo: Repo, rest: list[str]) -> Response:
              if entry]
     if expand:
         found = [_expanded(repo.commit(sha), entry) for entry in found]
-    return json_response(request, found, headers={"X-Repo-Commit": sha})
+    return json_response(request, found)
 
 
 def refs(hub, request: Request, repo: Repo, rest: list[str]) -> Response:

@@ -194,7 +194,6 @@ def main() -> None:
         parser.error("give TYPE ORG/NAME with --from or --many, or rename TYPE OLD NEW")
     kind, ident = repo_type(args.what[0]), args.what[1]
     store = Store(args.root)
-    os.makedirs(os.path.join(store.root, "objects"), exist_ok=True)
     entries = add_many(store, args.many)
     if args.folder:
         entries += add_folder(store, args.folder, args.lfs_over, args.lfs_pattern)

@@ -40,8 +40,7 @@ def main() -> None:
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     root = os.path.abspath(args.root)
-    for folder in ("objects", "web"):
-        os.makedirs(os.path.join(root, folder), exist_ok=True)
+    os.makedirs(os.path.join(root, "web"), exist_ok=True)
 
     faults = Faults(root)
     hub = Server("hub", "127.0.0.1", args.port_hub, root, faults)

@@ -187,6 +187,7 @@ class Store:
 
     def __init__(self, root: str):
         self.root = os.path.abspath(root)
+        os.makedirs(os.path.join(self.root, "objects"), exist_ok=True)
         self._loaded: dict = {}
         self._lock = threading.Lock()
 
