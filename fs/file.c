@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: MIT */
+/* Operations on open files.
+ *
+ * A handle has the descriptor of a local file, or a reference to an object
+ * whose bytes may still be arriving, or (virtual files) the bytes themselves.
+ */
+#include "config.h"
+
+#include "fs/fs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backends/cache/cache.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
+#include "backends/util/log.h"
+
+/* After an object's own deadline has passed, which knows a better errno. */
+#define READ_GRACE_MS 1000
+
+static struct mlc_handle *
+handle_of(const struct fuse_file_info *fi)
+{
+    return (struct mlc_handle *)(uintptr_t)fi->fh;
+}
+
+void
+mlc_handle_free(struct mlc_fs *fs, struct mlc_handle *h)
+{
+    if (h->node)
+        mlc_node_remove_handle(fs, h->node, h);
+    if (h->fd >= 0)
+        close(h->fd);
+    if (h->obj) {
+        mlc_object_close(h->obj);
+        mlc_object_unref(h->obj);
+    }
+    mlc_listing_free(h->listing);
+    free(h->text);
+    pthread_mutex_destroy(&h->lock);
+    free(h);
+}
+
+/* --- open --------------------------------------------------------------------- */
+
+/* Has the file changed since it was last opened?  If not, the kernel may keep
+ * what it has cached of it. */
+static bool
+is_unchanged(struct mlc_fs *fs, struct mlc_node *n, int fd)
+{
+    struct stat st;
+    bool same;
+
+    if (fstat(fd, &st) < 0)
+        return false;
+    MLC_LOCK_SCOPE(&fs->table.lock);
+    same = n->open_size == st.st_size &&
+           memcmp(&n->open_mtime, &st.st_mtim, sizeof(st.st_mtim)) == 0 &&
+           memcmp(&n->open_ctime, &st.st_ctim, sizeof(st.st_ctim)) == 0;
+    n->open_size = st.st_size;
+    n->open_mtime = st.st_mtim;
+    n->open_ctime = st.st_ctim;
+    return same;
+}
+
+static int
+open_local(struct mlc_fs *fs, struct mlc_node *n, const char *path,
+           struct mlc_op *op, struct mlc_handle *h)
+{
+    int flags = op->fi.flags & ~(O_APPEND | O_DIRECT | O_CREAT | O_EXCL);
+    struct mlc_file_id id;
+    struct stat st;
+
+    pthread_rwlock_rdlock(&fs->names);
+    h->fd = mlc_local_open(n->domain, path, flags, 0);
+    pthread_rwlock_unlock(&fs->names);
+    if (h->fd < 0)
+        return h->fd;
+    /* The name may lead elsewhere by now, changed behind our back: the kernel
+     * looks it up again. */
+    if (fstat(h->fd, &st) < 0)
+        return -errno;
+    mlc_stat_id(h->fd, &st, &id);
+    if (id.dev != n->id.dev || id.ino != n->id.ino ||
+        id.birth_ns != n->id.birth_ns)
+        return -ESTALE;
+    op->fi.keep_cache = is_unchanged(fs, n, h->fd) || n->is_cached;
+    mlc_local_is_superseded(fs, n->domain, path, true);
+    return 0;
+}
+
+/* Its finished file may lie at home already, put there since the node was made:
+ * then the node is that local file from here on. */
+static bool
+is_at_home(struct mlc_fs *fs, struct mlc_node *n, const char *path)
+{
+    struct mlc_ask ask = {.only_known = true};
+    struct mlc_entry e = {0};
+    struct mlc_file_id id;
+    bool is_home = false;
+    struct stat st;
+    int r;
+
+    pthread_rwlock_rdlock(&fs->names);
+    r = mlc_local_stat(n->domain, path, &st, &id);
+    pthread_rwlock_unlock(&fs->names);
+    if (r < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != n->size)
+        return false;
+    r = mlc_domain_lookup(n->domain, path, &st, &ask, &e);
+    if (r == 0 && e.kind == MLC_KIND_LOCAL && e.is_cached) {
+        mlc_node_become_local(fs, n, &id, true);
+        is_home = true;
+    }
+    mlc_entry_done(&e);
+    return is_home;
+}
+
+static int
+open_object(struct mlc_fs *fs, struct mlc_node *n, const char *path,
+            struct mlc_op *op, struct mlc_ask *ask, struct mlc_handle *h)
+{
+    enum mlc_object_state state;
+    int r;
+
+    if (is_at_home(fs, n, path))
+        return open_local(fs, n, path, op, h);
+    r = mlc_domain_locate(n->domain, path, ask, &h->obj);
+    if (r < 0)
+        return r;
+    state = mlc_object_get_state(h->obj);
+    if (state == MLC_OBJECT_DEAD || mlc_object_size(h->obj) != n->size) {
+        mlc_object_unref(h->obj);
+        h->obj = NULL;
+        mlc_node_detach_all(fs, n);
+        return -ESTALE;
+    }
+    mlc_object_open(h->obj);
+    op->fi.keep_cache = state == MLC_OBJECT_WHOLE;
+    return 0;
+}
+
+static int
+open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
+          struct mlc_ask *ask, struct mlc_handle *h)
+{
+    bool is_write = (op->fi.flags & O_ACCMODE) != O_RDONLY;
+    bool is_trunc = op->fi.flags & O_TRUNC;
+    mlc_autofree char *path = NULL;
+    int r;
+
+    if (n->type == MLC_NODE_STATUS) {
+        op->fi.direct_io = 1;
+        return is_write || is_trunc
+                   ? -EACCES
+                   : mlc_status_render(fs, n->text, &h->text, &h->text_len);
+    }
+    if ((is_write || is_trunc) && fs->is_read_only)
+        return -EROFS;
+    r = mlc_node_path(fs, n, &path);
+    if (r < 0)
+        return r;
+    if ((is_write || is_trunc) &&
+        (n->type != MLC_NODE_LOCAL || n->is_cached)) {
+        if (!is_trunc)
+            return op->ctx.uid == 0 ? -EPERM : -EACCES;
+        r = mlc_local_supersede(fs, n, path, &op->ctx);
+        if (r == 0)
+            mlc_node_detach_all(fs, n);
+        return r < 0 ? r : -ESTALE;
+    }
+    h->is_writer = is_write;
+    atomic_store(&h->is_written, is_trunc);
+    switch (n->type) {
+    case MLC_NODE_LOCAL:
+        return open_local(fs, n, path, op, h);
+    case MLC_NODE_PRIVATE:
+        h->fd = mlc_open_beneath(n->domain->privfd, n->text, O_RDONLY, 0);
+        op->fi.keep_cache = 1;
+        return h->fd < 0 ? h->fd : 0;
+    case MLC_NODE_OBJECT:
+        return open_object(fs, n, path, op, ask, h);
+    case MLC_NODE_INLINE:
+        return 0;
+    case MLC_NODE_DIR:
+    case MLC_NODE_SYMLINK:
+    case MLC_NODE_STATUS:
+        break;
+    }
+    return -EIO;
+}
+
+static int
+run_open(struct mlc_op *op, struct mlc_ask *ask)
+{
+    struct mlc_handle *h = calloc(1, sizeof(*h));
+    int r;
+
+    if (!h)
+        return -ENOMEM;
+    pthread_mutex_init(&h->lock, NULL);
+    h->fd = -1;
+    r = open_node(op->fs, op->node, op, ask, h);
+    if (r < 0) {
+        mlc_handle_free(op->fs, h);
+        return r;
+    }
+    mlc_node_add_handle(op->fs, op->node, h);
+    op->fi.fh = (uintptr_t)h;
+    if (fuse_reply_open(op->req, &op->fi) == -ENOENT)
+        mlc_handle_free(op->fs, h);
+    return 0;
+}
+
+void
+mlc_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct mlc_fs *fs = fuse_req_userdata(req);
+    struct mlc_op *op = mlc_op_new(fs, req, run_open);
+
+    if (!op) {
+        mlc_reply_err(fs, req, -ENOMEM);
+        return;
+    }
+    op->node = mlc_node_ref(fs, mlc_node_of(fs, ino));
+    op->fi = *fi;
+    mlc_op_start(op);
+}
+
+/* --- read ---------------------------------------------------------------------- */
+
+static void
+reply_fd(fuse_req_t req, int fd, size_t size, off_t off)
+{
+    struct fuse_bufvec buf = FUSE_BUFVEC_INIT(size);
+
+    buf.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+    buf.buf[0].fd = fd;
+    buf.buf[0].pos = off;
+    fuse_reply_data(req, &buf, FUSE_BUF_SPLICE_MOVE);
+}
+
+static void
+reply_text(fuse_req_t req, const char *text, size_t len, size_t size,
+           uint64_t off)
+{
+    if (off >= len)
+        fuse_reply_buf(req, NULL, 0);
+    else
+        fuse_reply_buf(req, text + off, len - off < size ? len - off : size);
+}
+
+/* The part of the request that lies within the object; 0: nothing does. */
+static size_t
+cut(const struct mlc_object *obj, uint64_t off, size_t size)
+{
+    uint64_t total = mlc_object_size(obj);
+
+    if (off >= total)
+        return 0;
+    return total - off < size ? (size_t)(total - off) : size;
+}
+
+static int
+run_read(struct mlc_op *op, struct mlc_ask *ask)
+{
+    struct mlc_object *obj = op->handle->obj;
+    size_t len = cut(obj, op->off, op->size);
+    int r = len ? mlc_object_want(obj, op->off, len, ask) : 0;
+
+    if (r == -EIO && mlc_object_get_state(obj) == MLC_OBJECT_DEAD)
+        mlc_node_detach_all(op->fs, op->node);
+    if (r < 0)
+        return r;
+    if (len == 0)
+        fuse_reply_buf(op->req, NULL, 0);
+    else
+        reply_fd(op->req, mlc_object_fd(obj), len, (off_t)op->off);
+    return 0;
+}
+
+/* The wait ends 'timeout=' after the last byte that came for this file. */
+static int64_t
+read_deadline(struct mlc_op *op)
+{
+    int64_t progress = mlc_object_progress_ms(op->handle->obj);
+    int64_t from = progress > op->start_ms ? progress : op->start_ms;
+
+    return from + op->fs->cache->fetch.timeout_ms + READ_GRACE_MS;
+}
+
+void
+mlc_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+            struct fuse_file_info *fi)
+{
+    struct mlc_fs *fs = fuse_req_userdata(req);
+    struct mlc_handle *h = handle_of(fi);
+    struct mlc_node *n = mlc_node_of(fs, ino);
+    struct mlc_op *op;
+
+    atomic_fetch_add(&fs->n_reads, 1);
+    atomic_fetch_add(&fs->n_read_bytes, size);
+    if (h->fd >= 0) {
+        reply_fd(req, h->fd, size, off);
+        return;
+    }
+    if (!h->obj) {
+        if (h->text)
+            reply_text(req, h->text, h->text_len, size, (uint64_t)off);
+        else
+            reply_text(req, n->text ? n->text : "", n->size, size,
+                       (uint64_t)off);
+        return;
+    }
+    op = mlc_op_new(fs, req, run_read);
+    if (!op) {
+        mlc_reply_err(fs, req, -ENOMEM);
+        return;
+    }
+    op->node = mlc_node_ref(fs, n);
+    op->handle = h;
+    op->is_read = true;
+    op->off = (uint64_t)off;
+    op->size = size;
+    op->deadline = read_deadline;
+    mlc_op_start(op);
+}
+
+/* --- write ---------------------------------------------------------------------- */
+
+void
+mlc_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *buf,
+                 off_t off, struct fuse_file_info *fi)
+{
+    struct mlc_fs *fs = fuse_req_userdata(req);
+    struct mlc_handle *h = handle_of(fi);
+    struct fuse_bufvec out = FUSE_BUFVEC_INIT(fuse_buf_size(buf));
+    ssize_t n;
+
+    if (h->fd < 0) {
+        mlc_reply_err(fs, req, -EBADF);
+        return;
+    }
+    out.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+    out.buf[0].fd = h->fd;
+    out.buf[0].pos = off;
+    n = fuse_buf_copy(&out, buf, 0);
+    if (n < 0) {
+        mlc_reply_err(fs, req, (int)n);
+        return;
+    }
+    atomic_store(&h->is_written, true);
+    fuse_reply_write(req, (size_t)n);
+}
+
+/* Tells the backend that a file which it may know is complete now. */
+static void
+tell_written(struct mlc_fs *fs, struct mlc_node *n, struct mlc_handle *h)
+{
+    mlc_autofree char *path = NULL;
+
+    if (!h->is_writer || !atomic_exchange(&h->is_written, false))
+        return;
+    if (mlc_node_path(fs, n, &path) == 0)
+        mlc_domain_changed(n->domain, path);
+}
+
+void
+mlc_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct mlc_fs *fs = fuse_req_userdata(req);
+    struct mlc_handle *h = handle_of(fi);
+    int fd = h->fd >= 0 && h->is_writer ? fcntl(h->fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+    tell_written(fs, mlc_node_of(fs, ino), h);
+    /* Errors of the file system below that show at close (NFS, quotas). */
+    mlc_reply_err(fs, req, fd >= 0 && close(fd) < 0 ? -errno : 0);
+}
+
+void
+mlc_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct mlc_fs *fs = fuse_req_userdata(req);
+    struct mlc_handle *h = handle_of(fi);
+
+    tell_written(fs, mlc_node_of(fs, ino), h);
+    mlc_handle_free(fs, h);
+    fuse_reply_err(req, 0);
+}
+
+void
+mlc_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
+             struct fuse_file_info *fi)
+{
+    struct mlc_fs *fs = fuse_req_userdata(req);
+    struct mlc_handle *h = handle_of(fi);
+    int r = 0;
+
+    if (h->fd >= 0 && (datasync ? fdatasync(h->fd) : fsync(h->fd)) < 0)
+        r = -errno;
+    mlc_reply_err(fs, req, r);
+}
+
+void
+mlc_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                 struct fuse_file_info *fi)
+{
+    struct mlc_fs *fs = fuse_req_userdata(req);
+    struct mlc_handle *h = handle_of(fi);
+    int r = -EBADF;
+
+    if (h->fd >= 0 && h->is_writer) {
+        r = fallocate(h->fd, mode, off, len) < 0 ? -errno : 0;
+        atomic_store(&h->is_written, true);
+    }
+    mlc_reply_err(fs, req, r);
+}
+
+void
+mlc_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+             struct fuse_file_info *fi)
+{
+    struct mlc_fs *fs = fuse_req_userdata(req);
+    struct mlc_handle *h = handle_of(fi);
+    struct mlc_node *n = mlc_node_of(fs, ino);
+    off_t r;
+
+    if (h->fd >= 0 && n->type == MLC_NODE_LOCAL) {
+        r = lseek(h->fd, off, whence);
+        if (r < 0)
+            mlc_reply_err(fs, req, -errno);
+        else
+            fuse_reply_lseek(req, r);
+        return;
+    }
+    /* Holes in a file that is still being fetched are none of the content's:
+     * all is data up to the end. */
+    if (off < 0 || (uint64_t)off >= n->size)
+        mlc_reply_err(fs, req, -ENXIO);
+    else
+        fuse_reply_lseek(req, whence == SEEK_HOLE ? (off_t)n->size : off);
+}
