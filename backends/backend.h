@@ -17,6 +17,7 @@
 #ifndef MLC_BACKEND_H
 #define MLC_BACKEND_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -56,6 +57,9 @@ struct mlc_domain {
                       const char **ret_inside);
     const void *fs; /* fs/'s own */
     void *priv; /* priv_size zeroed bytes for the backend */
+    /* level 0; registry.c's: one call at a time.  pthread_mutex_init() it
+     * before open (or leave it PTHREAD_MUTEX_INITIALIZER). */
+    pthread_mutex_t turn;
 };
 
 enum mlc_kind {
@@ -136,7 +140,7 @@ struct mlc_backend {
      * lookup).  */
     bool (*is_unlisted)(struct mlc_domain *d, const char *dir,
                         const char *name);
-    /* NULL: anything may be created.  Else 0 or the errno for create, mkdir,
+    /* NULL: anything may be created.  Else 0 or the -errno for create, mkdir,
      * symlink, or rename onto path. */
     int (*may_create)(struct mlc_domain *d, const char *path, mode_t mode);
     /* NULL: no interest.  A local file at path was written and closed, or
