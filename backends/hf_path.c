@@ -140,8 +140,7 @@ is_temporary(const char *rev)
     size_t len = strlen(rev);
     char infix[9];
 
-    if (len < 14 || strcmp(rev + len - 4, ".tmp") != 0 ||
-        rev[len - 13] != '.')
+    if (len < 14 || strcmp(rev + len - 4, ".tmp") != 0 || rev[len - 13] != '.')
         return false;
     memcpy(infix, rev + len - 12, 8);
     infix[8] = '\0';
@@ -203,9 +202,8 @@ parse_area(const char *area, size_t len, const char *rest,
         return mlc_is_hex(rest, 40) || mlc_is_hex(rest, 64) ? MLC_HF_BLOB
                                                             : MLC_HF_LOCAL;
     if (where == MLC_HF_REFS)
-        return mlc_hf_rev_is_valid(rest) && !is_temporary(rest)
-                   ? MLC_HF_REF
-                   : MLC_HF_LOCAL;
+        return mlc_hf_rev_is_valid(rest) && !is_temporary(rest) ? MLC_HF_REF
+                                                                : MLC_HF_LOCAL;
     if (where == MLC_HF_SNAPSHOTS)
         return parse_commit(rest, ret) ? MLC_HF_SNAPSHOT : MLC_HF_LOCAL;
     if (where == MLC_HF_TREES)

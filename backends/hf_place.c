@@ -55,9 +55,9 @@ mlc_hf_env_home(void)
     if (s)
         return expand(s);
     s = env("XDG_CACHE_HOME");
-    cache = s           ? expand(s)
+    cache = s             ? expand(s)
             : env("HOME") ? mlc_path_join(env("HOME"), ".cache")
-                        : NULL;
+                          : NULL;
     return cache ? mlc_path_join(cache, "huggingface") : NULL;
 }
 

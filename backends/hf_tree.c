@@ -273,8 +273,7 @@ compare_etags(const void *a, const void *b, void *tree)
 
 /* The first file whose path is not less than the 'len' bytes of s. */
 static size_t
-lower_bound(const struct mlc_hf_tree *t, size_t from, const char *s,
-            size_t len)
+lower_bound(const struct mlc_hf_tree *t, size_t from, const char *s, size_t len)
 {
     size_t lo = from;
     size_t hi = t->n_files;
@@ -410,8 +409,8 @@ add_stored(struct mlc_hf_tree_builder *b, const char *path, const json_t *e)
 int
 mlc_hf_tree_parse(const char *text, size_t len, struct mlc_hf_tree **ret)
 {
-    __attribute__((cleanup(mlc_cleanup_builder))) struct mlc_hf_tree_builder
-        *b = NULL;
+    __attribute__((
+        cleanup(mlc_cleanup_builder))) struct mlc_hf_tree_builder *b = NULL;
     __attribute__((cleanup(mlc_cleanup_json))) json_t *root = NULL;
     json_t *files, *value;
     const char *path;

@@ -26,8 +26,8 @@ struct mlc_hf_tree_builder;
 #define MLC_HF_ETAG_LEN       64
 
 struct mlc_hf_file {
-    const char *path; /* borrowed from the tree */
-    uint64_t size;    /* bytes, of the real file */
+    const char *path;               /* borrowed from the tree */
+    uint64_t size;                  /* bytes, of the real file */
     char etag[MLC_HF_ETAG_LEN + 1]; /* its name in blobs/ */
 };
 
@@ -40,8 +40,7 @@ int mlc_hf_tree_add_page(struct mlc_hf_tree_builder *b, const char *text,
                          size_t len, char **ret_err);
 /* Sorts, drops duplicates (the first wins) and files that are directories
  * too.  b is left empty.  0 or -ENOMEM. */
-int mlc_hf_tree_finish(struct mlc_hf_tree_builder *b,
-                       struct mlc_hf_tree **ret);
+int mlc_hf_tree_finish(struct mlc_hf_tree_builder *b, struct mlc_hf_tree **ret);
 
 /* trees/COMMIT.json as huggingface_hub keeps it.  parse: 0, -EBADMSG,
  * -ENOMEM.  format: appends; without xet_hash, on purpose (facts: hub 3.10,
