@@ -17,6 +17,7 @@
 #ifndef MLC_BACKEND_H
 #define MLC_BACKEND_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -56,6 +57,8 @@ struct mlc_domain {
                       const char **ret_inside);
     const void *fs; /* fs/'s own */
     void *priv; /* priv_size zeroed bytes for the backend */
+    pthread_mutex_t turn; /* level 0; registry.c's: one call at a time */
+    bool is_open;         /* registry.c's */
 };
 
 enum mlc_kind {
@@ -136,7 +139,7 @@ struct mlc_backend {
      * lookup).  */
     bool (*is_unlisted)(struct mlc_domain *d, const char *dir,
                         const char *name);
-    /* NULL: anything may be created.  Else 0 or the errno for create, mkdir,
+    /* NULL: anything may be created.  Else 0 or the -errno for create, mkdir,
      * symlink, or rename onto path. */
     int (*may_create)(struct mlc_domain *d, const char *path, mode_t mode);
     /* NULL: no interest.  A local file at path was written and closed, or
@@ -158,6 +161,10 @@ struct mlc_backend {
 
 extern const struct mlc_backend *const mlc_backends[]; /* NULL-ended */
 
+/* close undoes what open began, also after a failed one, and may be called
+ * without an open. */
+int mlc_domain_open(struct mlc_domain *d);
+void mlc_domain_close(struct mlc_domain *d);
 int mlc_domain_lookup(struct mlc_domain *d, const char *path,
                       const struct stat *local, struct mlc_ask *ask,
                       struct mlc_entry *ret);

@@ -14,7 +14,7 @@
 uint64_t
 mlc_ino_hash(const struct mlc_domain *d, const char *path)
 {
-    const char *name = d->backend ? d->backend->name : "";
+    const char *name = d->backend->name;
     uint64_t seed = XXH3_64bits(name, strlen(name));
 
     /* The top bit keeps these apart from numbers of files on disk. */

@@ -664,7 +664,7 @@ is_remote(struct mlc_domain *d, const char *path)
     struct mlc_entry e = {0};
     int r;
 
-    if (!d->backend)
+    if (!d->backend->lookup)
         return false;
     r = mlc_domain_lookup(d, path, NULL, &ask, &e);
     mlc_entry_done(&e);
@@ -831,7 +831,7 @@ check_target(struct mlc_fs *fs, struct mlc_domain *d, const char *to,
     int r;
 
     r = mlc_domain_may_create(d, to, is_dir ? S_IFDIR : S_IFREG);
-    if (r < 0 || !d->backend)
+    if (r < 0 || !d->backend->lookup)
         return r;
     if (mlc_local_stat(d, to, &st, &id) == 0)
         return 0; /* the system call will tell */

@@ -475,11 +475,15 @@ open_domains(struct mlc_fs *fs)
     return 0;
 }
 
+/* What is in STORE beside the domains: plain files, all defaults. */
+static const struct mlc_backend plain_backend = {.name = ""};
+
 static int
 open_root(struct mlc_fs *fs)
 {
     struct mlc_domain *d = &fs->plain;
 
+    d->backend = &plain_backend;
     d->options = fs->options;
     d->cache = fs->cache;
     d->fs = fs;
@@ -487,9 +491,11 @@ open_root(struct mlc_fs *fs)
     d->n_bases = 1;
     d->bases[0] = (struct mlc_base){.prefix = "", .fd = fs->storefd};
     d->bases[0].path = strdup(fs->store_path);
+    if (!d->bases[0].path || mlc_domain_open(d) < 0)
+        return -ENOMEM;
     fs->root = fs->only ? fs->domain_roots[0] : mlc_node_new_root(fs, d);
     fs->status_dir = mlc_node_new_root(fs, d);
-    if (!fs->root || !fs->status_dir || !d->bases[0].path)
+    if (!fs->root || !fs->status_dir)
         return -ENOMEM;
     fs->status_dir->is_status_dir = true;
     fs->status_dir->ino = mlc_ino_hash(d, MLC_PRIVATE_DIR);
@@ -590,6 +596,7 @@ mlc_fs_free(struct mlc_fs *fs)
                 close(d->bases[k].fd);
         }
     }
+    mlc_domain_close(&fs->plain);
     free(fs->plain.bases[0].path);
     for (unsigned i = 0; i < fs->n_stores; i++) {
         mlc_store_close(fs->stores[i]);

@@ -23,7 +23,6 @@ void mlc_budget_give(struct mlc_budget *b, uint64_t bytes);
 uint64_t mlc_budget_used(const struct mlc_budget *b);
 /* fn(arg) is called (any thread, once per give after a refusal) when budget
  * was refused and has become free again; set once, before use. */
-void mlc_budget_on_free(struct mlc_budget *b, void (*fn)(void *arg),
-                        void *arg);
+void mlc_budget_on_free(struct mlc_budget *b, void (*fn)(void *arg), void *arg);
 
 #endif

@@ -13,8 +13,12 @@
  * Retries: connection failures, 408, 429 and 5xx are tried again with backoff
  * (0.25, 0.5, 1, 2, 4 s; Retry-After honoured when it fits) within
  * lookup_ms per page, refused connections and unknown hosts fewer times.  A
- * host (scheme, host, port) on which that failed is not asked again for
- * 10 s: -EIO at once (or the errno that it failed with).
+ * host (scheme, host, port; after redirects the one that failed) on which that
+ * failed is not asked again for 10 s: -EIO at once (or the errno that it
+ * failed with).  The asker's deadline_ms does not shorten it: others may wait
+ * for the same answer.
+ * A token goes to the origin of spec->url only, with next_url too.
+ * Memory: a body beyond its first 64 KiB is taken from the budget.
  * Locks: docs.lock (leaf; not held during finish).
  */
 #ifndef MLC_CACHE_DOC_H
@@ -31,8 +35,8 @@ struct mlc_budget;
 struct mlc_docs;
 
 struct mlc_doc_answer {
-    int r;          /* 0: an HTTP answer came; else the transport's -errno */
-    int status;     /* HTTP status */
+    int r;            /* 0: an HTTP answer came; else the transport's -errno */
+    int status;       /* HTTP status */
     const char *body; /* NUL-terminated */
     size_t len;
     const char *url; /* where the answer came from */
@@ -44,20 +48,20 @@ struct mlc_doc_answer {
 
 /* What finish says. */
 struct mlc_doc_verdict {
-    int r;            /* 0: the state is there, ask again; or a -errno */
-    int64_t memo_ms;  /* how long r < 0 is believed; 0: 1 s */
-    char *next_url;   /* r == -EINPROGRESS: fetch this page too (caller's
-                         malloc, taken over), finish is called again */
+    int r;                   /* 0: the state is there, ask again; or a -errno */
+    int64_t memo_ms;         /* how long r < 0 is believed; 0: 1 s */
+    char *next_url;          /* r == -EINPROGRESS: fetch this page too (caller's
+                                malloc, taken over), finish is called again */
     bool is_retry_anonymous; /* r == -EINPROGRESS: the same without bearer */
 };
 
 struct mlc_doc_spec {
-    const char *key;    /* copied */
-    const char *url;    /* copied */
-    const char *bearer; /* copied; NULL: none */
+    const char *key;            /* copied */
+    const char *url;            /* copied */
+    const char *bearer;         /* copied; NULL: none */
     const char *const *headers; /* copied; NULL: none */
-    size_t max_bytes;   /* of one body; beyond: -EFBIG to finish */
-    bool has_range;     /* as in net.h */
+    size_t max_bytes;           /* of one body; beyond: -EFBIG to finish */
+    bool has_range;             /* as in net.h */
     uint64_t range_from, range_to;
     /* Pool thread, one at a time per key.  arg is the spec's; free_arg (or
      * NULL) is called once after the last finish, also at shutdown. */
@@ -75,9 +79,9 @@ void mlc_docs_stop(struct mlc_docs *d);
 void mlc_docs_free(struct mlc_docs *d);
 
 /* -EAGAIN: under way (the asker was registered, or could not wait); 0: the
- * answer came between the caller's look and now: look at your state again;
- * or the remembered failure.  arg is taken over in every case.  With
- * ask->only_known nothing is started: -EAGAIN. */
+ * answer came between the caller's look and now (less than 0.25 s ago): look
+ * at your state again; or the remembered failure.  arg is taken over in every
+ * case.  With ask->only_known nothing is started: -EAGAIN. */
 int mlc_doc_ask(struct mlc_docs *d, struct mlc_ask *ask,
                 const struct mlc_doc_spec *spec);
 /* The same for nobody: refresh in the background, unless under way, memoised

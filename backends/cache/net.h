@@ -4,8 +4,9 @@
  * Promise: a bearer token goes to the origin (scheme, host, port) of the URL
  * it was given with and to no other, over plain http only if that URL is
  * http; redirects (http and https only, at most 10, followed here by hand)
- * drop it as soon as the origin differs, and it does not come back.  Bodies
- * of redirects are swallowed, at most 64 KiB.  Every request carries
+ * drop it as soon as the origin differs, and it does not come back (nor do
+ * Authorization and Cookie lines among the request's headers).  Bodies of
+ * redirects are swallowed, at most 64 KiB.  Every request carries
  * User-Agent: mlcachefs/VERSION.
  * Callbacks run on the network thread and must not block, hash, or sync.
  * Lifetime: the request and what it points to belong to the caller and must
@@ -35,22 +36,24 @@ struct mlc_net_head {
     uint64_t range_total;    /* UINT64_MAX: "*" */
     const char *url;         /* where the answer came from */
     bool is_redirected;
-    int64_t retry_after_ms;  /* -1: none; from Retry-After (seconds or date) or
-                                RateLimit r=0;t=N (facts: hub 1.8) */
+    int64_t retry_after_ms; /* -1: none; from Retry-After (seconds or date) or
+                               RateLimit r=0;t=N (facts: hub 1.8) */
 };
 
 struct mlc_net_request {
     /* Set by the caller, unchanged until on_done. */
     const char *url;
-    const char *bearer;         /* NULL: none */
-    const char *const *headers; /* extra "Name: value" lines, NULL-ended; NULL */
+    const char *bearer; /* NULL: none */
+    const char *const
+        *headers; /* extra "Name: value" lines, NULL-ended; NULL */
     bool has_range;
     uint64_t range_from;
-    uint64_t range_to; /* exclusive; MLC_NET_TO_END: open-ended */
-    bool is_body; /* file bytes: Accept-Encoding: identity, HTTP/1.1, no
-                     decompression; else gzip welcome and HTTP/2 */
+    uint64_t range_to;  /* exclusive; MLC_NET_TO_END: open-ended */
+    bool is_body;       /* file bytes: Accept-Encoding: identity, HTTP/1.1, no
+                           decompression; else gzip welcome and HTTP/2 */
     int64_t connect_ms; /* DNS, TCP and TLS, each hop; 0: 10 s */
-    int64_t stall_ms;   /* no byte for so long: -ETIMEDOUT; 0: none */
+    int64_t stall_ms;   /* no byte for so long since the connection stands,
+                           pauses not counted: -ETIMEDOUT; 0: none */
     int64_t total_ms;   /* whole request with its redirects; 0: none */
     /* Once, before the first body byte (or before on_done for an empty body).
      * 0, or a negative errno that ends the request with that result.  NULL:
@@ -63,7 +66,8 @@ struct mlc_net_request {
      * (connect, stall, total); -EHOSTUNREACH (no such host, no route);
      * -ECONNREFUSED; -ECONNRESET (closed early, truncated); -ELOOP (too many
      * redirects); -EPROTO (anything else: TLS, bad redirect, HTTP nonsense);
-     * -ENOMEM; or what on_head/on_body returned. */
+     * -EINVAL (url, range, or a line break in bearer or headers); -ENOMEM; or
+     * what on_head/on_body returned. */
     void (*on_done)(struct mlc_net_request *q, int r);
     /* net.c's own. */
     struct mlc_net_transfer *transfer;
@@ -87,6 +91,16 @@ void mlc_net_resume_all(struct mlc_net *n);
 /* In on_head/on_body/on_done: a response header of the final answer, its last
  * value, or NULL.  Borrowed until the callback returns. */
 const char *mlc_net_header(struct mlc_net_request *q, const char *name);
+/* In on_done: all of these headers, for mlc_headers_find() later on; caller
+ * frees; NULL: none came, or no memory. */
+char *mlc_net_take_headers(struct mlc_net_request *q);
+/* A header in such a block (which may be NULL): its last value, or NULL. */
+const char *mlc_headers_find(const char *block, const char *name);
+/* In a callback: the URL asked last, for knowing which host failed. */
+const char *mlc_net_url(const struct mlc_net_request *q);
+/* "scheme://host:port", lower case, the port always there; NULL: not an http
+ * or https URL, or no memory.  Caller frees. */
+char *mlc_url_origin(const char *url);
 /* Do both URLs have the same scheme, host and port? */
 bool mlc_url_same_origin(const char *a, const char *b);
 

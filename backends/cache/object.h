@@ -14,8 +14,10 @@
  * given away yet is fetched once more; any other is dead (is_dead), its open
  * handles get -EIO, and the store makes a new object for the key.
  * Lifetime: reference-counted; the store outlives its objects.
- * Locks: store.lock (level 3), object.lock (4); feeds take their own (5).
- * Feed and wait functions are called with none of them held.
+ * Locks: a feed's own lock, then store.lock (level 3), then object.lock (4):
+ * a feed may hold its lock while it asks mlc_object_has(), next_*(), is_open()
+ * and progress_ms(), and must not in any other call.  Feed and wait functions
+ * are called with none of them held.
  * Blocking: disk only; waiting is a mlc_wait (wait.h).
  */
 #ifndef MLC_CACHE_OBJECT_H
@@ -44,11 +46,15 @@ struct mlc_feed_ops {
      * that it comes.  Called again for each want; cheap when on its way. */
     void (*want)(void *feed, struct mlc_object *obj, uint64_t index);
     /* The first open (true) or the last close (false): whether background
-     * completion and streams that nobody waits for make sense. */
+     * completion and streams that nobody waits for make sense.  A hint that
+     * may come late: mlc_object_is_open() knows.  Also called with false when
+     * the object dies and when the store stops. */
     void (*opened)(void *feed, struct mlc_object *obj, bool is_open);
     /* The object goes: stop, then free the feed.  Calls into obj may come
      * until then from the feed's side only through a reference it holds. */
     void (*free)(void *feed);
+    /* mlc_object_put_piece() may be tried again after -EAGAIN.  May be NULL. */
+    void (*room)(void *feed, struct mlc_object *obj);
 };
 
 struct mlc_object_spec {
@@ -80,14 +86,15 @@ struct mlc_store_stats {
     uint64_t published, digest_errors, bytes_fetched;
 };
 
-/* dirfd: the ".mlcachefs" directory, borrowed for the store's life.
- * read_only: nothing is written or started; only finds. */
+/* dirfd: the ".mlcachefs" directory, borrowed for this call ("objects" is
+ * made below it; what is of no use there is removed). */
 int mlc_store_open(int dirfd, struct mlc_pool *pool, struct mlc_budget *budget,
                    int64_t timeout_ms, struct mlc_store **ret);
 /* Every waiter is woken and gets -EIO; no piece is written any more; digests
  * and syncs under way are given up at the next piece.  Before mlc_pool_stop.
  */
 void mlc_store_stop(struct mlc_store *s);
+/* After mlc_pool_stop, when all references are given back. */
 void mlc_store_close(struct mlc_store *s);
 void mlc_store_get_stats(struct mlc_store *s, struct mlc_store_stats *ret);
 
@@ -98,7 +105,9 @@ int mlc_store_get(struct mlc_store *s, const struct mlc_object_spec *spec,
                   struct mlc_object **ret);
 /* Bytes on disk of an unfinished object, 0 when there is none.  No disk. */
 uint64_t mlc_store_present(struct mlc_store *s, const char *key);
-/* Drops what is on disk of an unfinished object that nobody has open. */
+/* Drops what is on disk of an unfinished object; 0 also when there is none.
+ * -EBUSY: it is open, or whole and on its way home.  If it is still being
+ * written after a close it dies, else it starts anew when opened. */
 int mlc_store_drop(struct mlc_store *s, const char *key);
 
 struct mlc_object *mlc_object_ref(struct mlc_object *obj);
@@ -115,8 +124,9 @@ void mlc_object_close(struct mlc_object *obj);
  * mlc_object_progress_ms). */
 int mlc_object_want(struct mlc_object *obj, uint64_t off, size_t len,
                     struct mlc_ask *ask);
-/* The data file; borrowed while the reference lives.  Only ranges that
- * mlc_object_want() allowed may be read.  -1 for an object of size 0. */
+/* The data file; borrowed while the object is open.  Only ranges that
+ * mlc_object_want() allowed may be read.  -1 before the first open, and for an
+ * object of size 0. */
 int mlc_object_fd(const struct mlc_object *obj);
 uint64_t mlc_object_size(const struct mlc_object *obj);
 uint64_t mlc_object_present(struct mlc_object *obj); /* bytes on disk */
@@ -124,13 +134,16 @@ enum mlc_object_state mlc_object_get_state(struct mlc_object *obj);
 bool mlc_object_is_published(struct mlc_object *obj);
 /* Monotonic time of the last byte that arrived (or of creation). */
 int64_t mlc_object_progress_ms(struct mlc_object *obj);
-/* dev and ino of the data file: it keeps them when it is published. */
+/* dev and ino of the data file, which keeps them when it is published (unless
+ * its home is on another file system); 0, 0 while mlc_object_fd() is -1. */
 void mlc_object_file_id(const struct mlc_object *obj, dev_t *ret_dev,
                         ino_t *ret_ino);
 const char *mlc_object_label(const struct mlc_object *obj);
 
 /* --- the feed's side ------------------------------------------------- */
 
+/* Is it open, unfinished, and its store not stopped? */
+bool mlc_object_is_open(struct mlc_object *obj);
 uint64_t mlc_object_n_pieces(const struct mlc_object *obj);
 /* Is piece index on disk, or handed over and on its way there? */
 bool mlc_object_has(struct mlc_object *obj, uint64_t index);
@@ -138,22 +151,22 @@ bool mlc_object_has(struct mlc_object *obj, uint64_t index);
 uint64_t mlc_object_next_missing(struct mlc_object *obj, uint64_t from);
 /* First piece >= from that is there (or the end). */
 uint64_t mlc_object_next_present(struct mlc_object *obj, uint64_t from);
-/* Does a live reader wait for a piece in [from, to)?  The first one's index,
- * or UINT64_MAX. */
+/* Does a live reader wait for a missing piece in [from, to)?  The first one's
+ * index, or UINT64_MAX. */
 uint64_t mlc_object_next_wanted(struct mlc_object *obj, uint64_t from,
                                 uint64_t to);
 /* A byte arrived (not yet a piece): for deadlines. */
 void mlc_object_touch(struct mlc_object *obj);
 /* Hands over a whole piece (the last one may be short), a buffer from the
- * budget; written and hashed on the pool.  Returns 0, or -EAGAIN when too
- * many are queued for this object (buffer not taken; the feed pauses and is
- * told by ops->want or mlc_net_resume_all through the budget's on_free). */
+ * budget; written and hashed on the pool.  0: taken, needed or not; -EAGAIN:
+ * not taken, too many are queued for this object (the feed pauses and is told
+ * by ops->room); another errno: not taken, writing has just failed (-ENOSPC):
+ * stop until the next want. */
 int mlc_object_put_piece(struct mlc_object *obj, uint64_t index, void *piece,
                          size_t len);
 /* The range of pieces [from, to) could not be had: its waiters get r now, and
  * so does everybody who asks within the next second. */
-void mlc_object_fail(struct mlc_object *obj, uint64_t from, uint64_t to,
-                     int r);
+void mlc_object_fail(struct mlc_object *obj, uint64_t from, uint64_t to, int r);
 /* The origin's content is not what the size or validator says: the object is
  * dead, partial bytes are dropped, waiters get -EIO. */
 void mlc_object_kill(struct mlc_object *obj);

@@ -18,11 +18,13 @@ struct mlc_job {
     void (*run)(struct mlc_job *job);
 };
 
+/* Zero it, set job.run.  The rest is the pool's: a pairing heap. */
 struct mlc_timer {
-    struct mlc_job job; /* run in the QUICK lane when due */
-    int64_t due_ms;     /* pool lock */
-    struct mlc_timer *next;
-    bool is_armed; /* pool lock */
+    struct mlc_job job;             /* run in the QUICK lane when due */
+    int64_t due_ms;                 /* pool lock */
+    struct mlc_timer *child, *next; /* pool lock */
+    struct mlc_timer *prev;         /* pool lock; the parent of a first child */
+    bool is_armed;                  /* pool lock */
 };
 
 enum mlc_lane { MLC_LANE_QUICK, MLC_LANE_SLOW };
@@ -37,9 +39,11 @@ void mlc_pool_free(struct mlc_pool *p);
 /* Never fails, never blocks. */
 void mlc_pool_submit(struct mlc_pool *p, enum mlc_lane lane,
                      struct mlc_job *job);
-/* Arms (or re-arms) the timer: its job is submitted 'ms' from now. */
+/* Arms (or re-arms) the timer: its job is run 'ms' from now, without being
+ * queued, so a timer that is not armed may be armed anew at any time. */
 void mlc_pool_after(struct mlc_pool *p, struct mlc_timer *t, int64_t ms);
-/* true: it was armed and will not run; false: it ran, runs, or never was. */
+/* true: it was armed and will not run; false: it ran, runs, is about to run
+ * in another thread, or never was armed. */
 bool mlc_pool_cancel(struct mlc_pool *p, struct mlc_timer *t);
 
 #endif

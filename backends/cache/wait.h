@@ -22,7 +22,8 @@ struct mlc_wait {
     atomic_uint refs;
     atomic_bool is_dead; /* interrupted, timed out or answered: no claim */
     void (*wake)(struct mlc_wait *w); /* any thread; must not block */
-    void (*free)(struct mlc_wait *w); /* at the last unref */
+    /* At the last unref; maybe under an owner's lock, so take none. */
+    void (*free)(struct mlc_wait *w);
 };
 
 struct mlc_wait *mlc_wait_ref(struct mlc_wait *w);
@@ -47,8 +48,9 @@ struct mlc_waitlist {
     size_t n, cap;
 };
 
-/* Registers the asker's wait; drops dead ones from the list first.  Always
- * returns the value to hand on: -EAGAIN, or -ENOMEM. */
+/* Registers the asker's wait, once however often it is added; drops dead ones
+ * from the list.  Under the owner's lock.  Always returns the value to hand
+ * on: -EAGAIN, or -ENOMEM. */
 int mlc_waitlist_add(struct mlc_waitlist *l, struct mlc_ask *ask);
 /* Empties l into *ret (call under the owner's lock). */
 void mlc_waitlist_take(struct mlc_waitlist *l, struct mlc_waitlist *ret);

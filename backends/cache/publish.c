@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* Moving a whole, verified object home: the first home gets the data file
+ * itself, the others a link to it, or a copy where no link can be made. */
+#include "config.h"
+
+#include "backends/cache/object_i.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "backends/util/parse.h"
+#include "backends/util/path.h"
+
+#define COPY_STEP ((size_t)1024 * 1024)
+
+bool
+mlc_publish_kick_locked(struct mlc_object *obj)
+{
+    struct mlc_home *h = obj->homes;
+
+    if (obj->state != MLC_OBJECT_WHOLE || obj->is_publishing ||
+        atomic_load(&obj->store->is_stopped))
+        return false;
+    while (h && (h->is_done || h->is_failed))
+        h = h->next;
+    if (!h)
+        return false;
+    obj->is_publishing = true;
+    mlc_object_ref(obj);
+    return true;
+}
+
+/* One step of a copy by hand, where the kernel can't do it. */
+static ssize_t
+copy_chunk(int from, int to, off_t off)
+{
+    char chunk[32 * 1024];
+    ssize_t n, done = 0;
+
+    n = pread(from, chunk, sizeof(chunk), off);
+    while (n > done) {
+        ssize_t w = pwrite(to, chunk + done, (size_t)(n - done), off + done);
+
+        if (w < 0 && errno != EINTR)
+            return -1;
+        if (w > 0)
+            done += w;
+    }
+    return n;
+}
+
+static int
+copy_bytes(struct mlc_object *obj, int from, int to)
+{
+    bool by_hand = false;
+    off_t off = 0;
+
+    while ((uint64_t)off < obj->size) {
+        off_t in = off, out = off;
+        ssize_t n;
+
+        if (atomic_load(&obj->store->is_stopped))
+            return -ECANCELED;
+        if (by_hand)
+            n = copy_chunk(from, to, off);
+        else
+            n = copy_file_range(from, &in, to, &out, COPY_STEP, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0 && !by_hand) {
+            by_hand = true;
+            continue;
+        }
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return -EBADMSG;
+        off += n;
+    }
+    return 0;
+}
+
+/* Puts a copy at base in dir, by way of tmp; synced. */
+static int
+copy_home(struct mlc_object *obj, const struct mlc_home *h, int dir,
+          const char *tmp, const char *base)
+{
+    mlc_autoclose int to = -1;
+    int r;
+
+    unlinkat(dir, tmp, 0);
+    to = openat(dir, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                (mode_t)h->mode);
+    if (to < 0)
+        return -errno;
+    r = copy_bytes(obj, atomic_load(&obj->fd), to);
+    if (r == 0 && fdatasync(to) < 0)
+        r = -errno;
+    if (r == 0 && renameat(dir, tmp, dir, base) < 0)
+        r = -errno;
+    if (r < 0)
+        unlinkat(dir, tmp, 0);
+    return r;
+}
+
+/* A second name for the data file; replaces what is there. */
+static int
+link_home(struct mlc_object *obj, int dir, const char *tmp, const char *base)
+{
+    char proc[40];
+    int r = 0;
+
+    snprintf(proc, sizeof(proc), "/proc/self/fd/%d", atomic_load(&obj->fd));
+    unlinkat(dir, tmp, 0);
+    if (linkat(AT_FDCWD, proc, dir, tmp, AT_SYMLINK_FOLLOW) < 0)
+        return -errno;
+    if (renameat(dir, tmp, dir, base) < 0) {
+        r = -errno;
+        unlinkat(dir, tmp, 0);
+    }
+    return r;
+}
+
+/* The data file leaves the store's directory; its map goes. */
+static int
+move_home(struct mlc_object *obj, const struct mlc_home *h, int dir,
+          const char *tmp, const char *base)
+{
+    char text[MLC_NAME_TEXT];
+    int r = 0;
+
+    mlc_name_text(obj->name, ".data", text);
+    if (obj->size == 0)
+        return copy_home(obj, h, dir, tmp, base);
+    /* Data before name: after a power cut a name must not outlive its bytes. */
+    if (fdatasync(atomic_load(&obj->fd)) < 0)
+        return -errno;
+    if (renameat(obj->store->fd, text, dir, base) < 0) {
+        if (errno != EXDEV)
+            return -errno;
+        r = copy_home(obj, h, dir, tmp, base);
+        if (r < 0)
+            return r;
+        unlinkat(obj->store->fd, text, 0);
+    }
+    mlc_name_text(obj->name, ".map", text);
+    unlinkat(obj->store->fd, text, 0);
+    return 0;
+}
+
+static int
+publish_home(struct mlc_object *obj, const struct mlc_home *h, bool is_first)
+{
+    mlc_autoclose int parent = -1;
+    mlc_autoclose int dir = -1;
+    char tmp[2 * MLC_NAME_LEN + 20];
+    const char *base = NULL;
+    struct stat st;
+    int r;
+
+    r = mlc_mkdir_parents_at(h->dirfd, h->path);
+    if (r < 0)
+        return r;
+    parent = mlc_open_parent(h->dirfd, h->path, &base);
+    if (parent < 0)
+        return parent;
+    dir = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return -errno;
+    /* No tool takes this for a whole file. */
+    tmp[0] = '.';
+    mlc_format_hex(obj->name, MLC_NAME_LEN, tmp + 1);
+    strcpy(tmp + 1 + 2 * MLC_NAME_LEN, ".mlcachefs.tmp");
+
+    if (is_first) {
+        r = move_home(obj, h, dir, tmp, base);
+    } else if (obj->size == 0) {
+        r = copy_home(obj, h, dir, tmp, base);
+    } else {
+        if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            st.st_dev == obj->dev && st.st_ino == obj->ino)
+            return 0;
+        r = link_home(obj, dir, tmp, base);
+        if (r < 0)
+            r = copy_home(obj, h, dir, tmp, base);
+    }
+    if (r == 0 && fsync(dir) < 0)
+        r = -errno;
+    return r;
+}
+
+static struct mlc_home *
+next_home_locked(struct mlc_object *obj)
+{
+    struct mlc_home *h = obj->homes;
+
+    while (h && (h->is_done || h->is_failed))
+        h = h->next;
+    return atomic_load(&obj->store->is_stopped) ? NULL : h;
+}
+
+void
+mlc_publish_run(struct mlc_job *job)
+{
+    struct mlc_object *obj =
+        (void *)((char *)job - offsetof(struct mlc_object, publish_job));
+    struct mlc_home *h;
+    bool is_first, is_told;
+    int map_fd, r;
+
+    pthread_mutex_lock(&obj->lock);
+    while ((h = next_home_locked(obj))) {
+        is_first = !obj->is_published;
+        pthread_mutex_unlock(&obj->lock);
+        r = publish_home(obj, h, is_first);
+        if (r < 0 && r != -ECANCELED) {
+            errno = -r;
+            mlc_log_err(r, "%s: cannot be put at %s: %m", obj->label, h->path);
+        }
+        pthread_mutex_lock(&obj->lock);
+        h->is_done = r == 0;
+        h->is_failed = r < 0;
+        if (r < 0)
+            continue;
+        is_told = h->is_told;
+        h->is_told = true;
+        map_fd = -1;
+        if (is_first) {
+            obj->is_published = true;
+            map_fd = obj->map_fd;
+            obj->map_fd = -1;
+            atomic_fetch_add(&obj->store->published, 1);
+        }
+        pthread_mutex_unlock(&obj->lock);
+        if (map_fd >= 0)
+            close(map_fd);
+        if (!is_told && h->published)
+            h->published(h->published_arg, h->path, 0);
+        pthread_mutex_lock(&obj->lock);
+    }
+    obj->is_publishing = false;
+    pthread_mutex_unlock(&obj->lock);
+    mlc_object_unref(obj);
+}

@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of objects: what is alive, and what lies on disk of earlier runs.
+ * Creating and removing an object's names happens under store.lock, so that a
+ * new object of a key never meets the files of the one before. */
+#include "config.h"
+
+#include "backends/cache/object_i.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+#include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "backends/util/parse.h"
+
+#define FIRST_BUCKETS 64
+
+static void
+store_free(struct mlc_store *s)
+{
+    if (s->fd >= 0)
+        close(s->fd);
+    for (size_t i = 0; s->slots && i < s->n_buckets; i++) {
+        while (s->slots[i]) {
+            struct mlc_slot *slot = s->slots[i];
+
+            s->slots[i] = slot->next;
+            free(slot);
+        }
+    }
+    free(s->slots);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+MLC_DEFINE_CLEANUP(store, struct mlc_store *, store_free);
+
+static inline void
+mlc_cleanup_dir(DIR **d)
+{
+    if (*d)
+        closedir(*d);
+}
+
+void
+mlc_name_text(const uint8_t *name, const char *suffix, char *text)
+{
+    mlc_format_hex(name, MLC_NAME_LEN, text);
+    snprintf(text + 2 * MLC_NAME_LEN, MLC_NAME_TEXT - 2 * MLC_NAME_LEN, "%s",
+             suffix);
+}
+
+int
+mlc_key_name(const char *key, uint8_t *ret_name)
+{
+    unsigned n = 0;
+
+    /* Not XXH3: keys hold what servers say, and two of them must not meet. */
+    if (EVP_Digest(key, strlen(key), ret_name, &n, EVP_sha256(), NULL) != 1 ||
+        n != MLC_NAME_LEN)
+        return -ENOMEM;
+    return 0;
+}
+
+static size_t
+bucket_of(const struct mlc_store *s, const uint8_t *name)
+{
+    uint64_t h;
+
+    memcpy(&h, name, sizeof(h));
+    return (size_t)(h & (s->n_buckets - 1));
+}
+
+static struct mlc_slot *
+slot_find_locked(struct mlc_store *s, const uint8_t *name)
+{
+    struct mlc_slot *slot = s->slots[bucket_of(s, name)];
+
+    while (slot && memcmp(slot->name, name, MLC_NAME_LEN) != 0)
+        slot = slot->next;
+    return slot;
+}
+
+/* Twice as many buckets; if there is no memory for that, longer chains. */
+static void
+grow_locked(struct mlc_store *s)
+{
+    size_t old_n = s->n_buckets;
+    struct mlc_slot **old = s->slots;
+    struct mlc_slot **slots = calloc(old_n * 2, sizeof(struct mlc_slot *));
+
+    if (!slots)
+        return;
+    s->slots = slots;
+    s->n_buckets = old_n * 2;
+    for (size_t i = 0; i < old_n; i++) {
+        while (old[i]) {
+            struct mlc_slot *slot = old[i];
+            size_t b = bucket_of(s, slot->name);
+
+            old[i] = slot->next;
+            slot->next = slots[b];
+            slots[b] = slot;
+        }
+    }
+    free(old);
+}
+
+static struct mlc_slot *
+slot_add_locked(struct mlc_store *s, const uint8_t *name)
+{
+    struct mlc_slot *slot = calloc(1, sizeof(*slot));
+    size_t b;
+
+    if (!slot)
+        return NULL;
+    if (s->n_slots >= s->n_buckets)
+        grow_locked(s);
+    b = bucket_of(s, name);
+    memcpy(slot->name, name, MLC_NAME_LEN);
+    slot->next = s->slots[b];
+    s->slots[b] = slot;
+    s->n_slots++;
+    return slot;
+}
+
+static void
+slot_remove_locked(struct mlc_store *s, struct mlc_slot *slot)
+{
+    struct mlc_slot **p = &s->slots[bucket_of(s, slot->name)];
+
+    while (*p != slot)
+        p = &(*p)->next;
+    *p = slot->next;
+    s->n_slots--;
+    free(slot);
+}
+
+static void
+unlink_files_locked(struct mlc_store *s, const uint8_t *name)
+{
+    char text[MLC_NAME_TEXT];
+
+    /* The map first: data without a map is nothing. */
+    mlc_name_text(name, ".map", text);
+    unlinkat(s->fd, text, 0);
+    mlc_name_text(name, ".data", text);
+    unlinkat(s->fd, text, 0);
+}
+
+/* Is file a NAME + suffix?  Then its name goes to ret_name. */
+static bool
+parse_file_name(const char *file, const char *suffix, uint8_t *ret_name)
+{
+    char hex[2 * MLC_NAME_LEN + 1];
+
+    if (strlen(file) != 2 * MLC_NAME_LEN + strlen(suffix) ||
+        strcmp(file + 2 * MLC_NAME_LEN, suffix) != 0)
+        return false;
+    memcpy(hex, file, 2 * MLC_NAME_LEN);
+    hex[2 * MLC_NAME_LEN] = '\0';
+    return mlc_is_hex(hex, 2 * MLC_NAME_LEN) &&
+           mlc_parse_hex(hex, ret_name, MLC_NAME_LEN) == 0;
+}
+
+/* Is there a good map and a data file of the size it says? */
+static bool
+is_usable(struct mlc_store *s, const char *map_file, const uint8_t *name,
+          uint64_t *ret_bytes)
+{
+    mlc_autoclose int fd = -1;
+    mlc_autofree char *validator = NULL;
+    char text[MLC_NAME_TEXT];
+    struct stat st;
+    uint64_t size = 0;
+
+    fd = openat(s->fd, map_file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || mlc_map_read_head(fd, name, &size, &validator) < 0)
+        return false;
+    mlc_name_text(name, ".data", text);
+    if (fstatat(s->fd, text, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        !S_ISREG(st.st_mode) || (uint64_t)st.st_size != size)
+        return false;
+    *ret_bytes = (uint64_t)st.st_blocks * 512;
+    if (*ret_bytes > size)
+        *ret_bytes = size;
+    return true;
+}
+
+/* One pass over the directory: with is_maps the maps, else the rest. */
+static int
+scan(struct mlc_store *s, DIR *dir, bool is_maps)
+{
+    struct dirent *e;
+    uint8_t name[MLC_NAME_LEN];
+    struct mlc_slot *slot;
+    uint64_t bytes = 0;
+
+    rewinddir(dir);
+    while ((e = readdir(dir))) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+            continue;
+        if (parse_file_name(e->d_name, ".map", name)) {
+            if (!is_maps || slot_find_locked(s, name))
+                continue;
+            if (is_usable(s, e->d_name, name, &bytes)) {
+                slot = slot_add_locked(s, name);
+                if (!slot)
+                    return -ENOMEM;
+                slot->disk_bytes = bytes;
+                continue;
+            }
+        } else if (is_maps || (parse_file_name(e->d_name, ".data", name) &&
+                               slot_find_locked(s, name))) {
+            continue;
+        }
+        mlc_debug("object", "removing %s: not of use", e->d_name);
+        unlinkat(s->fd, e->d_name, 0);
+    }
+    return 0;
+}
+
+int
+mlc_store_open(int dirfd, struct mlc_pool *pool, struct mlc_budget *budget,
+               int64_t timeout_ms, struct mlc_store **ret)
+{
+    __attribute__((cleanup(mlc_cleanup_store))) struct mlc_store *s = NULL;
+    __attribute__((cleanup(mlc_cleanup_dir))) DIR *dir = NULL;
+    mlc_autoclose int fd = -1;
+    int r;
+
+    s = calloc(1, sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    s->fd = -1;
+    s->pool = pool;
+    s->budget = budget;
+    s->timeout_ms = timeout_ms;
+    pthread_mutex_init(&s->lock, NULL);
+    s->slots = calloc(FIRST_BUCKETS, sizeof(struct mlc_slot *));
+    if (!s->slots)
+        return -ENOMEM;
+    s->n_buckets = FIRST_BUCKETS;
+
+    if (mkdirat(dirfd, "objects", 0700) < 0 && errno != EEXIST)
+        return mlc_log_err(-errno, "objects: %m");
+    s->fd = openat(dirfd, "objects",
+                   O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (s->fd < 0)
+        return mlc_log_err(-errno, "objects: %m");
+    fd = openat(s->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    dir = fdopendir(fd);
+    if (!dir)
+        return -errno;
+    (void)mlc_steal_fd(&fd);
+    r = scan(s, dir, true);
+    if (r == 0)
+        r = scan(s, dir, false);
+    if (r < 0)
+        return r;
+    *ret = mlc_steal(&s);
+    return 0;
+}
+
+/* Calls fn for every live object, with a reference and without locks. */
+static void
+each_object(struct mlc_store *s, void (*fn)(struct mlc_object *obj))
+{
+    mlc_autofree struct mlc_object **list = NULL;
+    size_t n = 0;
+
+    pthread_mutex_lock(&s->lock);
+    list = calloc(s->n_slots + 1, sizeof(struct mlc_object *));
+    for (size_t i = 0; list && i < s->n_buckets; i++)
+        for (struct mlc_slot *slot = s->slots[i]; slot; slot = slot->next)
+            if (slot->obj)
+                list[n++] = mlc_object_ref(slot->obj);
+    pthread_mutex_unlock(&s->lock);
+    for (size_t i = 0; i < n; i++) {
+        fn(list[i]);
+        mlc_object_unref(list[i]);
+    }
+}
+
+static void
+stop_object(struct mlc_object *obj)
+{
+    struct mlc_waiter *list;
+
+    pthread_mutex_lock(&obj->lock);
+    list = mlc_object_take_all_locked(obj);
+    pthread_mutex_unlock(&obj->lock);
+    mlc_waiters_wake(list);
+    obj->feed_ops->opened(obj->feed, obj, false);
+}
+
+void
+mlc_store_stop(struct mlc_store *s)
+{
+    if (!s || atomic_exchange(&s->is_stopped, true))
+        return;
+    each_object(s, stop_object);
+}
+
+/* The pool has dropped jobs that hold references: give these back. */
+static void
+drop_lost_jobs(struct mlc_object *obj)
+{
+    unsigned n = 0;
+
+    pthread_mutex_lock(&obj->lock);
+    n = (unsigned)obj->is_stepping + (unsigned)obj->is_checking +
+        (unsigned)obj->is_publishing;
+    obj->is_stepping = obj->is_checking = obj->is_publishing = false;
+    pthread_mutex_unlock(&obj->lock);
+    while (n-- > 0)
+        mlc_object_unref(obj);
+}
+
+void
+mlc_store_close(struct mlc_store *s)
+{
+    if (!s)
+        return;
+    mlc_store_stop(s);
+    each_object(s, drop_lost_jobs);
+    store_free(s);
+}
+
+void
+mlc_store_get_stats(struct mlc_store *s, struct mlc_store_stats *ret)
+{
+    struct mlc_store_stats st = {
+        .published = atomic_load(&s->published),
+        .digest_errors = atomic_load(&s->digest_errors),
+        .bytes_fetched = atomic_load(&s->bytes_fetched),
+    };
+
+    MLC_LOCK_SCOPE(&s->lock);
+    for (size_t i = 0; i < s->n_buckets; i++) {
+        for (struct mlc_slot *slot = s->slots[i]; slot; slot = slot->next) {
+            uint64_t bytes = slot->disk_bytes;
+
+            if (slot->obj) {
+                MLC_LOCK_SCOPE(&slot->obj->lock);
+                st.n_objects++;
+                if (slot->obj->is_published)
+                    bytes = 0;
+                else if (slot->obj->is_loaded)
+                    bytes = slot->obj->present;
+            }
+            if (bytes > 0) {
+                st.n_partial++;
+                st.partial_bytes += bytes;
+            }
+        }
+    }
+    *ret = st;
+}
+
+/* The body of mlc_store_get: *ret_is_taken says whether spec->feed was. */
+static int
+store_get_locked(struct mlc_store *s, const struct mlc_object_spec *spec,
+                 const uint8_t *name, struct mlc_object **ret,
+                 bool *ret_is_taken)
+{
+    struct mlc_slot *slot = slot_find_locked(s, name);
+    int r;
+
+    if (slot && slot->obj) {
+        struct mlc_object *obj = slot->obj;
+
+        if (obj->size != spec->size)
+            return mlc_log_err(
+                -EIO, "%s: size is %" PRIu64 " here, %" PRIu64 " elsewhere",
+                spec->label, spec->size, obj->size);
+        pthread_mutex_lock(&obj->lock);
+        r = mlc_object_add_home_locked(obj, spec);
+        pthread_mutex_unlock(&obj->lock);
+        if (r < 0)
+            return r;
+        *ret = mlc_object_ref(obj);
+        return 0;
+    }
+    if (!slot)
+        slot = slot_add_locked(s, name);
+    if (!slot)
+        return -ENOMEM;
+    r = mlc_object_new(s, spec, name, &slot->obj);
+    if (r < 0) {
+        if (slot->disk_bytes == 0)
+            slot_remove_locked(s, slot);
+        return r;
+    }
+    *ret = slot->obj;
+    *ret_is_taken = true;
+    return 0;
+}
+
+int
+mlc_store_get(struct mlc_store *s, const struct mlc_object_spec *spec,
+              struct mlc_object **ret)
+{
+    uint8_t name[MLC_NAME_LEN];
+    bool is_taken = false;
+    int r;
+
+    r = mlc_key_name(spec->key, name);
+    if (r == 0 && spec->size > (uint64_t)INT64_MAX)
+        r = -EFBIG;
+    if (r == 0) {
+        MLC_LOCK_SCOPE(&s->lock);
+        r = store_get_locked(s, spec, name, ret, &is_taken);
+    }
+    if (!is_taken)
+        spec->feed_ops->free(spec->feed);
+    return r;
+}
+
+uint64_t
+mlc_store_present(struct mlc_store *s, const char *key)
+{
+    uint8_t name[MLC_NAME_LEN];
+    struct mlc_slot *slot;
+
+    if (mlc_key_name(key, name) < 0)
+        return 0;
+    MLC_LOCK_SCOPE(&s->lock);
+    slot = slot_find_locked(s, name);
+    if (!slot)
+        return 0;
+    if (slot->obj) {
+        MLC_LOCK_SCOPE(&slot->obj->lock);
+        if (slot->obj->is_published)
+            return 0;
+        if (slot->obj->is_loaded)
+            return slot->obj->present;
+    }
+    return slot->disk_bytes;
+}
+
+/* 1: what is on disk is gone; 0: the object is at work, kill it. */
+static int
+drop_locked(struct mlc_store *s, struct mlc_slot *slot)
+{
+    struct mlc_object *obj = slot->obj;
+
+    if (!obj) {
+        unlink_files_locked(s, slot->name);
+        slot_remove_locked(s, slot);
+        return 1;
+    }
+    MLC_LOCK_SCOPE(&obj->lock);
+    if (obj->n_open > 0 ||
+        (obj->state == MLC_OBJECT_WHOLE && obj->size > 0 && !obj->is_published))
+        return -EBUSY;
+    if (obj->is_published)
+        return 1;
+    if (mlc_object_is_busy_locked(obj))
+        return 0;
+    mlc_object_unload_locked(obj);
+    unlink_files_locked(s, slot->name);
+    slot->disk_bytes = 0;
+    return 1;
+}
+
+int
+mlc_store_drop(struct mlc_store *s, const char *key)
+{
+    uint8_t name[MLC_NAME_LEN];
+    struct mlc_object *obj = NULL;
+    struct mlc_slot *slot;
+    int r;
+
+    r = mlc_key_name(key, name);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&s->lock);
+    slot = slot_find_locked(s, name);
+    r = slot ? drop_locked(s, slot) : 1;
+    if (r == 0)
+        obj = mlc_object_ref(slot->obj);
+    pthread_mutex_unlock(&s->lock);
+    if (obj) {
+        mlc_store_kill(s, obj, true);
+        mlc_object_unref(obj);
+    }
+    return r < 0 ? r : 0;
+}
+
+void
+mlc_store_kill(struct mlc_store *s, struct mlc_object *obj, bool quiet)
+{
+    struct mlc_waiter *list = NULL;
+    struct mlc_slot *slot;
+
+    pthread_mutex_lock(&s->lock);
+    pthread_mutex_lock(&obj->lock);
+    /* What is published stays: only the finished file can be judged. */
+    if (obj->state == MLC_OBJECT_PARTIAL) {
+        obj->state = MLC_OBJECT_DEAD;
+        list = mlc_object_take_all_locked(obj);
+        slot = slot_find_locked(s, obj->name);
+        if (slot && slot->obj == obj) {
+            unlink_files_locked(s, obj->name);
+            slot_remove_locked(s, slot);
+        }
+        if (!quiet)
+            mlc_debug("object", "%s: dropped", obj->label);
+    }
+    pthread_mutex_unlock(&obj->lock);
+    pthread_mutex_unlock(&s->lock);
+    mlc_waiters_wake(list);
+    obj->feed_ops->opened(obj->feed, obj, false);
+}
+
+bool
+mlc_store_forget(struct mlc_store *s, struct mlc_object *obj)
+{
+    struct mlc_slot *slot;
+
+    MLC_LOCK_SCOPE(&s->lock);
+    if (atomic_fetch_sub(&obj->refs, 1) != 1)
+        return false;
+    slot = slot_find_locked(s, obj->name);
+    if (!slot || slot->obj != obj)
+        return true;
+    slot->obj = NULL;
+    if (obj->is_loaded && !obj->is_published) {
+        slot->disk_bytes = obj->n_pieces > 1 ? obj->present : 0;
+        /* Made by an open, and nothing came; or one piece, which has no
+         * map. */
+        if (slot->disk_bytes == 0)
+            unlink_files_locked(s, obj->name);
+    } else if (obj->is_published) {
+        slot->disk_bytes = 0;
+    }
+    if (slot->disk_bytes == 0)
+        slot_remove_locked(s, slot);
+    return true;
+}
