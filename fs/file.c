@@ -17,6 +17,7 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
+#include "backends/util/path.h"
 
 /* After an object's own deadline has passed, which knows a better errno. */
 #define READ_GRACE_MS 1000

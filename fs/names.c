@@ -390,7 +390,7 @@ mlc_op_readlink(fuse_req_t req, fuse_ino_t ino)
     mlc_autoclose int dirfd = -1;
     char target[PATH_MAX];
     const char *name;
-    ssize_t len = 0;
+    ssize_t len = -1;
     int r;
 
     if (n->type == MLC_NODE_SYMLINK) {
@@ -408,7 +408,7 @@ mlc_op_readlink(fuse_req_t req, fuse_ino_t ino)
         r = len < 0 ? -errno : 0;
     }
     pthread_rwlock_unlock(&fs->names);
-    if (r < 0) {
+    if (r < 0 || len < 0) {
         mlc_reply_err(fs, req, r);
         return;
     }
@@ -711,8 +711,27 @@ mlc_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
     mlc_reply_err(fs, req, r);
 }
 
-/* Removes what is on disk of a directory in which nothing is listed: names
- * that a backend keeps out of listings go with it. */
+/* Removes the files that a backend keeps out of listings. */
+static void
+remove_unlisted(struct mlc_domain *d, const char *path)
+{
+    int fd = mlc_local_opendir(d, path);
+    DIR *dp = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *de;
+
+    if (!dp) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    while ((de = readdir(dp)) != NULL)
+        if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 &&
+            mlc_domain_is_unlisted(d, path, de->d_name))
+            unlinkat(fd, de->d_name, 0);
+    closedir(dp);
+}
+
+/* Removes what is on disk of a directory in which nothing is listed. */
 static int
 remove_dir_on_disk(struct mlc_domain *d, const char *path)
 {
@@ -726,23 +745,7 @@ remove_dir_on_disk(struct mlc_domain *d, const char *path)
         return 0;
     if (errno != ENOTEMPTY && errno != EEXIST)
         return -errno;
-    {
-        int fd = mlc_local_opendir(d, path);
-        DIR *dp = fd < 0 ? NULL : fdopendir(fd);
-        struct dirent *de;
-
-        if (!dp) {
-            if (fd >= 0)
-                close(fd);
-            return -ENOTEMPTY;
-        }
-        while ((de = readdir(dp)) != NULL)
-            if (strcmp(de->d_name, ".") != 0 &&
-                strcmp(de->d_name, "..") != 0 &&
-                mlc_domain_is_unlisted(d, path, de->d_name))
-                unlinkat(dirfd(dp), de->d_name, 0);
-        closedir(dp);
-    }
+    remove_unlisted(d, path);
     return unlinkat(dirfd, base, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 

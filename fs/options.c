@@ -6,6 +6,7 @@
 #include "fs/fs.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,11 +65,18 @@ is_in(const char *const *list, const char *name)
     return false;
 }
 
+static int complain(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2)));
+
 static int
-complain(const char *fmt, const char *arg)
+complain(const char *fmt, ...)
 {
+    va_list ap;
+
     fputs("mlcachefs: ", stderr);
-    fprintf(stderr, fmt, arg); /* a literal in every caller */
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
     fputs("\n", stderr);
     return -EINVAL;
 }
@@ -112,7 +120,7 @@ set_list(struct mlc_options *options, const char *list,
     size_t len = 0;
 
     if (!item)
-        return complain("%s", "out of memory");
+        return complain("out of memory");
     for (const char *p = list;; p++) {
         if (p[0] == '\\' && p[1]) {
             item[len++] = *++p;
@@ -153,19 +161,19 @@ set_positional(struct mlc_options *options, char *const *args, int n,
     mlc_autofree char *store = NULL, *err = NULL;
 
     if (n == 0)
-        return complain("%s", "no MOUNTPOINT given; usage: mlcachefs [STORE] "
-                              "MOUNTPOINT [-o OPTION,...]");
+        return complain("no MOUNTPOINT given; usage: mlcachefs [STORE] "
+                        "MOUNTPOINT [-o OPTION,...]");
     if (n > 2)
         return complain("too many arguments: '%s'", args[2]);
     if (n == 2) {
         if (!args[0][0])
-            return complain("%s", "STORE is empty");
+            return complain("STORE is empty");
         store = make_absolute(args[0]);
         if (!store || mlc_options_set(options, "store", store, &err) < 0)
             return complain("%s", err ? err : "out of memory");
     }
     ret->mountpoint = make_absolute(args[n - 1]);
-    return ret->mountpoint ? 0 : complain("%s", "out of memory");
+    return ret->mountpoint ? 0 : complain("out of memory");
 }
 
 int
@@ -203,7 +211,7 @@ mlc_args_parse(int argc, char **argv, struct mlc_options *options,
             const char *list = a[2] ? a + 2 : i + 1 < argc ? argv[++i] : NULL;
 
             r = list ? set_list(options, list, &fuse_opts)
-                     : complain("%s", "-o needs a list of options");
+                     : complain("-o needs a list of options");
         } else {
             r = complain("unknown option '%s' (mlcachefs --help lists them)",
                          a);
