@@ -11,7 +11,7 @@
 #   mount   scripts against a real mount of that build
 #   client  the same, with Python libraries in virtual environments
 #   asan    unit and mount again, under AddressSanitizer and UBSan
-#   tsan    tests of parallel readers under ThreadSanitizer (clang)
+#   tsan    unit and tests of parallel readers under ThreadSanitizer (clang)
 #   clang   a clang build, warnings are errors
 #   dist    make distcheck: the tarball is whole, and builds and installs
 
@@ -183,7 +183,8 @@ check_client() {
 
 check_asan() {
     local -a tests
-    mapfile -t tests < <(unit_tests; script_tests mount)
+    mapfile -t tests < <(unit_tests
+        script_tests mount)
     MLC_TEST_SLOWNESS=4 check_scripts asan asan build-asan --enable-werror \
         --enable-sanitize=address,undefined CFLAGS='-O1 -g' -- "${tests[@]}"
 }
@@ -191,7 +192,8 @@ check_asan() {
 check_tsan() {
     local -a tests
     install_clang_runtime
-    mapfile -t tests < <(script_tests mount | xargs -r grep -l -x '# tsan')
+    mapfile -t tests < <(unit_tests
+        script_tests mount | xargs -r grep -l -x '# tsan')
     MLC_TEST_SLOWNESS=8 check_scripts tsan tsan build-tsan --enable-werror \
         --enable-sanitize=thread CC=clang CFLAGS='-O1 -g' -- "${tests[@]}"
 }
