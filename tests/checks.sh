@@ -175,9 +175,18 @@ check_mount() {
     check_scripts mount build build --enable-werror -- "${tests[@]}"
 }
 
+# The virtual environments come first, outside the tests' time limits; one that
+# can't be made is not tried again by each test, which skips, or fails in CI.
 check_client() {
+    local name
     local -a tests
     mapfile -t tests < <(script_tests client)
+    for name in $(wanted client "${tests[@]}" |
+        xargs -r sed -n 's/^requires_venv //p' | sort -u); do
+        tests/clients/venv.sh "$name" >/dev/null ||
+            echo "no virtual environment $name: is PyPI out of reach?"
+    done
+    export MLC_VENVS_TRIED=1
     check_scripts client build build --enable-werror -- "${tests[@]}"
 }
 
