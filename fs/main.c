@@ -159,7 +159,7 @@ say_ready(void *arg)
         return NULL;
     raise_read_ahead(fs);
     if (fs->ready_fd >= 0) {
-        if (write(fs->ready_fd, "", 1) != 1)
+        if (write(fs->ready_fd, "1", 1) != 1)
             mlc_warn("ready_fd: %m");
         close(fs->ready_fd);
     }

@@ -11,7 +11,7 @@
 #   mount   scripts against a real mount of that build
 #   client  the same, with Python libraries in virtual environments
 #   asan    unit and mount again, under AddressSanitizer and UBSan
-#   tsan    tests of parallel readers under ThreadSanitizer (clang)
+#   tsan    unit and tests of parallel readers under ThreadSanitizer (clang)
 #   clang   a clang build, warnings are errors
 #   dist    make distcheck: the tarball is whole, and builds and installs
 
@@ -175,15 +175,25 @@ check_mount() {
     check_scripts mount build build --enable-werror -- "${tests[@]}"
 }
 
+# The virtual environments come first, outside the tests' time limits; one that
+# can't be made is not tried again by each test, which skips, or fails in CI.
 check_client() {
+    local name
     local -a tests
     mapfile -t tests < <(script_tests client)
+    for name in $(wanted client "${tests[@]}" |
+        xargs -r sed -n 's/^requires_venv //p' | sort -u); do
+        tests/clients/venv.sh "$name" >/dev/null ||
+            echo "no virtual environment $name: is PyPI out of reach?"
+    done
+    export MLC_VENVS_TRIED=1
     check_scripts client build build --enable-werror -- "${tests[@]}"
 }
 
 check_asan() {
     local -a tests
-    mapfile -t tests < <(unit_tests; script_tests mount)
+    mapfile -t tests < <(unit_tests
+        script_tests mount)
     MLC_TEST_SLOWNESS=4 check_scripts asan asan build-asan --enable-werror \
         --enable-sanitize=address,undefined CFLAGS='-O1 -g' -- "${tests[@]}"
 }
@@ -191,7 +201,8 @@ check_asan() {
 check_tsan() {
     local -a tests
     install_clang_runtime
-    mapfile -t tests < <(script_tests mount | xargs -r grep -l -x '# tsan')
+    mapfile -t tests < <(unit_tests
+        script_tests mount | xargs -r grep -l -x '# tsan')
     MLC_TEST_SLOWNESS=8 check_scripts tsan tsan build-tsan --enable-werror \
         --enable-sanitize=thread CC=clang CFLAGS='-O1 -g' -- "${tests[@]}"
 }

@@ -62,7 +62,7 @@ requires_fuse() {
 # requires_venv NAME: sets $venv_python, see tests/clients/venv.sh.
 requires_venv() {
     local venv
-    venv=$("$srcdir/tests/clients/venv.sh" "$1") ||
+    venv=$("$srcdir/tests/clients/venv.sh" ${MLC_VENVS_TRIED:+--cached} "$1") ||
         skip "no virtual environment $1"
     export venv_python=$venv/bin/python
 }

@@ -4,5 +4,8 @@
 requires_command clang-format
 
 cd "$srcdir"
-find fs backends tests \( -name '*.c' -o -name '*.h' \) -print0 |
-    xargs -0 -r clang-format --dry-run -Werror
+wrong=()
+while IFS= read -r -d '' file; do
+    clang-format --dry-run -Werror "$file" >/dev/null 2>&1 || wrong+=("$file")
+done < <(find fs backends tests \( -name '*.c' -o -name '*.h' \) -print0)
+[ ${#wrong[@]} = 0 ] || fail "run: clang-format -i ${wrong[*]}"
