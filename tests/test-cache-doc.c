@@ -411,6 +411,7 @@ many_askers_cause_one_request(void **state)
     assert_true(is_known(f, "k"));
     assert_int_equal(http_server_count(f->a), 1);
     assert_int_equal(f->n_finished, 1);
+    stop(f); /* the last argument is freed after the wake */
     assert_int_equal(f->n_free_args, 64);
     assert_string_equal(f->text, "1");
 }
@@ -509,6 +510,24 @@ failures_are_remembered(void **state)
     assert_int_equal(http_server_count(f->a), 2);
     /* A 404 is the key's, not the host's. */
     assert_int_equal(look_up(f, "/page", "k", NULL), 0);
+    mlc_wait_unref(&k->w);
+}
+
+static void
+what_is_forgotten_under_way_is_not_remembered(void **state)
+{
+    struct fixture *f = *state;
+    struct waiter *k = waiter_new();
+
+    set(f, &f->is_held, true);
+    assert_int_equal(ask(f, "/none", "k", NULL, k), -EAGAIN);
+    mlc_doc_forget(f->docs, "k");
+    set(f, &f->is_held, false);
+    assert_true(waiter_wait(k, 1));
+    assert_int_equal(ask(f, "/none", "k", NULL, k), -EAGAIN);
+    assert_true(waiter_wait(k, 2));
+    assert_int_equal(ask(f, "/none", "k", NULL, k), -ENOENT);
+    assert_int_equal(http_server_count(f->a), 2);
     mlc_wait_unref(&k->w);
 }
 
@@ -769,6 +788,7 @@ main(void)
         TEST(an_asker_during_finish_is_woken),
         TEST(no_wake_is_lost),
         TEST(failures_are_remembered),
+        TEST(what_is_forgotten_under_way_is_not_remembered),
         TEST(only_known_starts_nothing),
         TEST(refresh_needs_no_waiter),
         TEST(pages_follow_each_other),
