@@ -65,6 +65,7 @@ struct doc {
     struct doc *queue_next;      /* docs.lock */
     enum doc_state state;        /* docs.lock */
     struct mlc_waitlist waiters; /* docs.lock */
+    bool is_forgotten;           /* docs.lock; a failure is not remembered */
     struct memo *memo;           /* has the key; ready to be remembered */
     char *first_url;             /* immutable; the bearer's origin */
     char **headers;              /* immutable; NULL-ended, or NULL */
@@ -209,6 +210,10 @@ mlc_doc_forget(struct mlc_docs *d, const char *prefix)
         next = m->newer;
         if (!strncmp(m->key, prefix, len))
             memo_drop_locked(d, m);
+    }
+    for (struct doc *doc = d->running; doc; doc = doc->next) {
+        if (!strncmp(doc->memo->key, prefix, len))
+            doc->is_forgotten = true;
     }
 }
 
@@ -415,7 +420,7 @@ complete(struct doc *doc, int r, int64_t memo_ms)
             d->running = doc->next;
         if (doc->next)
             doc->next->prev = doc->prev;
-        if (!d->is_stopped)
+        if (!d->is_stopped && !(doc->is_forgotten && r < 0))
             memo_put_locked(d, mlc_steal(&doc->memo), r, memo_ms);
         mlc_waitlist_take(&doc->waiters, &waiters);
     }

@@ -88,7 +88,8 @@ int mlc_doc_ask(struct mlc_docs *d, struct mlc_ask *ask,
  * as failed, or its host is down. */
 void mlc_doc_refresh(struct mlc_docs *d, const struct mlc_doc_spec *spec);
 /* Forgets remembered failures whose key starts with prefix (the token
- * changed, a directory was created anew). */
+ * changed, a directory was created anew), also those of requests under way:
+ * their waiters ask anew. */
 void mlc_doc_forget(struct mlc_docs *d, const char *prefix);
 
 #endif

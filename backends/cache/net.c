@@ -32,7 +32,6 @@
 #define MAX_SPARE          8
 #define BODY_BUFFER        (512L * 1024)
 #define DEFAULT_CONNECT_MS 10000
-#define MAX_RETRY_AFTER_MS ((int64_t)24 * 3600 * 1000)
 #define IDLE_MS            ((int64_t)600 * 1000)
 
 enum { CMD_START = 1, CMD_CANCEL = 2, CMD_RESUME = 4 };
@@ -77,100 +76,7 @@ struct mlc_net {
     size_t n_spare;                  /* network thread */
 };
 
-/* --- URLs ----------------------------------------------------------------- */
-
-static CURLU *
-url_parse(const char *url)
-{
-    CURLU *u = curl_url();
-
-    if (u && curl_url_set(u, CURLUPART_URL, url, 0) != CURLUE_OK) {
-        curl_url_cleanup(u);
-        return NULL;
-    }
-    return u;
-}
-
-/* CURLU lower-cases schemes, not hosts. */
-static char *
-url_origin(CURLU *u)
-{
-    char *scheme = NULL, *host = NULL, *port = NULL;
-    char *origin = NULL;
-
-    if (curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-        curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-        curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) ==
-            CURLUE_OK &&
-        (!strcmp(scheme, "http") || !strcmp(scheme, "https"))) {
-        for (char *c = host; *c; c++)
-            *c = (char)tolower((unsigned char)*c);
-        if (asprintf(&origin, "%s://%s:%s", scheme, host, port) < 0)
-            origin = NULL;
-    }
-    curl_free(scheme);
-    curl_free(host);
-    curl_free(port);
-    return origin;
-}
-
-char *
-mlc_url_origin(const char *url)
-{
-    CURLU *u = url_parse(url);
-    char *origin = u ? url_origin(u) : NULL;
-
-    curl_url_cleanup(u);
-    return origin;
-}
-
-bool
-mlc_url_same_origin(const char *a, const char *b)
-{
-    mlc_autofree char *oa = mlc_url_origin(a);
-    mlc_autofree char *ob = mlc_url_origin(b);
-
-    return oa && ob && !strcmp(oa, ob);
-}
-
-/* The absolute URL that 'location' means when it comes from 'base'. */
-static int
-url_resolve(const char *base, const char *location, char **ret)
-{
-    CURLU *u = url_parse(base);
-    mlc_autofree char *origin = NULL;
-    char *url = NULL;
-    int r = -EPROTO;
-
-    if (u && curl_url_set(u, CURLUPART_URL, location, CURLU_URLENCODE) ==
-                 CURLUE_OK) {
-        origin = url_origin(u);
-        if (origin && curl_url_get(u, CURLUPART_URL, &url, 0) == CURLUE_OK) {
-            *ret = strdup(url);
-            r = *ret ? 0 : -ENOMEM;
-        }
-    }
-    curl_free(url);
-    curl_url_cleanup(u);
-    return r;
-}
-
 /* --- headers -------------------------------------------------------------- */
-
-const char *
-mlc_headers_find(const char *block, const char *name)
-{
-    const char *found = NULL;
-    size_t len = strlen(name);
-
-    for (const char *p = block; p && *p; p += strlen(p) + 1) {
-        if (strncasecmp(p, name, len) != 0 || p[len] != ':')
-            continue;
-        found = p + len + 1;
-        found += strspn(found, " \t");
-    }
-    return found;
-}
 
 const char *
 mlc_net_header(struct mlc_net_request *q, const char *name)
@@ -193,38 +99,6 @@ mlc_net_url(const struct mlc_net_request *q)
     return q->transfer->url ? q->transfer->url : q->url;
 }
 
-/* RateLimit: "api";r=0;t=163 and Retry-After (seconds, or a date, which is
- * taken relative to the server's own clock if it tells that). */
-static int64_t
-parse_retry_after(const char *head)
-{
-    const char *limit = mlc_headers_find(head, "RateLimit");
-    const char *after = mlc_headers_find(head, "Retry-After");
-    const char *date = mlc_headers_find(head, "Date");
-    const char *r = limit ? strstr(limit, ";r=") : NULL;
-    const char *t = limit ? strstr(limit, ";t=") : NULL;
-    uint64_t seconds;
-    time_t then, now;
-    int64_t ms = -1;
-
-    if (r && t && !strncmp(r, ";r=0", 4) && !isdigit((unsigned char)r[4]) &&
-        isdigit((unsigned char)t[3])) {
-        long long n = strtoll(t + 3, NULL, 10);
-
-        if (n < MAX_RETRY_AFTER_MS)
-            ms = (n + 1) * 1000;
-    } else if (after && mlc_parse_u64(after, 0, (uint64_t)MAX_RETRY_AFTER_MS,
-                                      &seconds) == 0) {
-        ms = (int64_t)seconds * 1000;
-    } else if (after && (then = curl_getdate(after, NULL)) != (time_t)-1) {
-        now = date ? curl_getdate(date, NULL) : (time_t)-1;
-        if (now == (time_t)-1)
-            now = time(NULL);
-        ms = then > now ? ((int64_t)then - (int64_t)now) * 1000 : 0;
-    }
-    return ms < MAX_RETRY_AFTER_MS ? ms : MAX_RETRY_AFTER_MS;
-}
-
 static void
 describe_head(struct mlc_net_transfer *t, int status, struct mlc_net_head *h)
 {
@@ -240,7 +114,7 @@ describe_head(struct mlc_net_transfer *t, int status, struct mlc_net_head *h)
         .content_length = UINT64_MAX,
         .url = t->url,
         .is_redirected = t->n_hops > 0,
-        .retry_after_ms = parse_retry_after(block),
+        .retry_after_ms = mlc_headers_retry_after(block),
     };
     if (length && !is_coded &&
         mlc_parse_u64(length, 0, UINT64_MAX - 1, &h->content_length) < 0)
@@ -648,7 +522,7 @@ follow_redirect(struct mlc_net_transfer *t)
     end_hop(t);
     if (t->n_hops >= MAX_REDIRECTS)
         return -ELOOP;
-    r = url_resolve(t->url, t->location, &url);
+    r = mlc_url_resolve(t->url, t->location, &url);
     if (r < 0)
         return r;
     t->n_hops++;

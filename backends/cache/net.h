@@ -21,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backends/cache/http.h"
+
 #define MLC_NET_TO_END UINT64_MAX
 
 struct mlc_net;
@@ -94,14 +96,7 @@ const char *mlc_net_header(struct mlc_net_request *q, const char *name);
 /* In on_done: all of these headers, for mlc_headers_find() later on; caller
  * frees; NULL: none came, or no memory. */
 char *mlc_net_take_headers(struct mlc_net_request *q);
-/* A header in such a block (which may be NULL): its last value, or NULL. */
-const char *mlc_headers_find(const char *block, const char *name);
 /* In a callback: the URL asked last, for knowing which host failed. */
 const char *mlc_net_url(const struct mlc_net_request *q);
-/* "scheme://host:port", lower case, the port always there; NULL: not an http
- * or https URL, or no memory.  Caller frees. */
-char *mlc_url_origin(const char *url);
-/* Do both URLs have the same scheme, host and port? */
-bool mlc_url_same_origin(const char *a, const char *b);
 
 #endif
