@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,12 +22,6 @@
 #define N_PIECES 6
 #define SIZE     (5 * MLC_PIECE + 1000)
 
-struct fixture {
-    struct bench bench;
-    uint8_t *bytes;
-    struct mlc_object_spec spec;
-};
-
 /* --- a feed that brings what is wanted, at once ------------------------------
  */
 
@@ -40,7 +35,21 @@ struct toy {
     unsigned n_wants;   /* lock */
     uint64_t refused;   /* lock; piece to hand over again, or NONE */
     bool is_silent;     /* lock; brings nothing */
-    bool is_freed;
+    atomic_bool is_freed;
+};
+
+struct dead_wait {
+    struct mlc_wait wait;
+    atomic_uint n_wakes;
+};
+
+struct fixture {
+    struct bench bench;
+    uint8_t *bytes;
+    struct mlc_object_spec spec;
+    /* Here, not on the stack: the pool may be the last to let go. */
+    struct toy t, t2;
+    struct dead_wait w;
 };
 
 #define NONE UINT64_MAX
@@ -167,6 +176,33 @@ restart(struct fixture *f)
     bench_start(&f->bench);
 }
 
+static void
+dead_wake(struct mlc_wait *w)
+{
+    ((struct dead_wait *)(void *)w)->n_wakes++;
+}
+
+static void
+dead_free(struct mlc_wait *w)
+{
+}
+
+static struct mlc_wait *
+dead_get(struct mlc_ask *ask)
+{
+    return ask->arg;
+}
+
+/* A wait that only counts. */
+static struct dead_wait *
+dead_init(struct fixture *f)
+{
+    atomic_init(&f->w.wait.refs, 1);
+    f->w.wait.wake = dead_wake;
+    f->w.wait.free = dead_free;
+    return &f->w;
+}
+
 static int
 setup(void **state)
 {
@@ -212,10 +248,10 @@ whole_file_is_right_and_moves_home(void **state)
     struct fixture *f = *state;
     struct mlc_store_stats stats;
     struct mlc_object *obj;
-    struct toy t;
+    struct toy *const t = &f->t;
 
-    toy_init(&t, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    obj = get_open(f, t);
     assert_int_equal(compare_object(obj, f->bytes, 0, 70001), 0);
     assert_int_equal(mlc_object_get_state(obj), MLC_OBJECT_WHOLE);
     bench_wait_published(&f->bench, 1);
@@ -223,13 +259,14 @@ whole_file_is_right_and_moves_home(void **state)
     assert_true(bench_file_is(&f->bench, "home/sub/one", f->bytes, SIZE));
     assert_int_equal(bench_count(&f->bench, "home/sub"), 1);
     assert_int_equal(bench_count(&f->bench, "objects"), 0);
-    assert_int_equal(toy_n_puts(&t), N_PIECES);
+    assert_int_equal(toy_n_puts(t), N_PIECES);
     mlc_store_get_stats(f->bench.store, &stats);
     assert_int_equal(stats.bytes_fetched, SIZE);
     assert_int_equal(stats.published, 1);
     assert_int_equal(stats.partial_bytes, 0);
     put_away(obj);
-    assert_true(t.is_freed);
+    bench_stop(&f->bench);
+    assert_true(t->is_freed);
 }
 
 static void
@@ -237,15 +274,15 @@ git_digest_and_none_work_too(void **state)
 {
     struct fixture *f = *state;
     struct mlc_object *obj;
-    struct toy t;
+    struct toy *const t = &f->t;
     struct mlc_digest_state *s = NULL;
 
     assert_int_equal(mlc_digest_new(MLC_DIGEST_GIT, SIZE, &s), 0);
     mlc_digest_update(s, f->bytes, SIZE);
     mlc_digest_finish(s, &f->spec.digest);
     mlc_digest_free(s);
-    toy_init(&t, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    obj = get_open(f, t);
     assert_int_equal(compare_object(obj, f->bytes, 0, MLC_PIECE), 0);
     bench_wait_published(&f->bench, 1);
     put_away(obj);
@@ -253,8 +290,8 @@ git_digest_and_none_work_too(void **state)
     f->spec.digest.kind = MLC_DIGEST_NONE;
     f->spec.key = "test/two";
     f->spec.home = "two";
-    toy_init(&t, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    obj = get_open(f, t);
     assert_int_equal(compare_object(obj, f->bytes, 0, MLC_PIECE), 0);
     bench_wait_published(&f->bench, 2);
     assert_true(bench_file_is(&f->bench, "two", f->bytes, SIZE));
@@ -266,10 +303,10 @@ looking_up_costs_nothing_on_disk(void **state)
 {
     struct fixture *f = *state;
     struct mlc_object *obj = NULL;
-    struct toy t;
+    struct toy *const t = &f->t;
 
-    toy_init(&t, f);
-    f->spec.feed = &t;
+    toy_init(t, f);
+    f->spec.feed = t;
     assert_int_equal(mlc_store_get(f->bench.store, &f->spec, &obj), 0);
     assert_int_equal(bench_count(&f->bench, "objects"), 0);
     assert_int_equal(mlc_object_fd(obj), -1);
@@ -284,10 +321,10 @@ restart_resumes_without_fetching_twice(void **state)
     struct fixture *f = *state;
     struct mlc_object *obj;
     uint8_t buf[10];
-    struct toy t;
+    struct toy *const t = &f->t;
 
-    toy_init(&t, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    obj = get_open(f, t);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
     assert_int_equal(read_object(obj, 3 * MLC_PIECE, buf, 10), 0);
     put_away(obj);
@@ -295,10 +332,10 @@ restart_resumes_without_fetching_twice(void **state)
                      2 * MLC_PIECE);
     restart(f);
     assert_true(mlc_store_present(f->bench.store, "test/one") >= 2 * MLC_PIECE);
-    obj = get_open(f, &t);
+    obj = get_open(f, t);
     assert_int_equal(mlc_object_present(obj), 2 * MLC_PIECE);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
-    assert_int_equal(toy_n_puts(&t), N_PIECES);
+    assert_int_equal(toy_n_puts(t), N_PIECES);
     bench_wait_published(&f->bench, 1);
     put_away(obj);
 }
@@ -309,20 +346,20 @@ all_there_after_a_restart_is_published_unasked(void **state)
     struct fixture *f = *state;
     struct mlc_object *obj;
     uint8_t buf[10];
-    struct toy t;
+    struct toy *const t = &f->t;
 
-    toy_init(&t, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    obj = get_open(f, t);
     /* The last piece stays out, then comes while nobody lets it be checked. */
     for (uint64_t i = 0; i < N_PIECES - 1; i++)
         assert_int_equal(read_object(obj, i * MLC_PIECE, buf, 10), 0);
     put_away(obj);
     restart(f);
-    obj = get_open(f, &t);
-    toy_put(&t, obj, N_PIECES - 1);
+    obj = get_open(f, t);
+    toy_put(t, obj, N_PIECES - 1);
     bench_wait_published(&f->bench, 1);
     assert_true(bench_file_is(&f->bench, "home/sub/one", f->bytes, SIZE));
-    assert_int_equal(toy_n_puts(&t), N_PIECES);
+    assert_int_equal(toy_n_puts(t), N_PIECES);
     put_away(obj);
 }
 
@@ -332,11 +369,11 @@ damaged_piece_is_fetched_again(void **state)
     struct fixture *f = *state;
     struct mlc_object *obj;
     uint8_t buf[10];
-    struct toy t;
+    struct toy *const t = &f->t;
     int fd;
 
-    toy_init(&t, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    obj = get_open(f, t);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
     assert_int_equal(read_object(obj, 2 * MLC_PIECE, buf, 10), 0);
     put_away(obj);
@@ -348,11 +385,11 @@ damaged_piece_is_fetched_again(void **state)
     assert_int_equal(pwrite(fd, buf, 1, 2 * MLC_PIECE + 5), 1);
     close(fd);
     bench_start(&f->bench);
-    obj = get_open(f, &t);
+    obj = get_open(f, t);
     assert_int_equal(compare_object(obj, f->bytes, MLC_PIECE, 50000), 0);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
-    assert_int_equal(t.puts[0], 1);
-    assert_int_equal(t.puts[2], 2);
+    assert_int_equal(t->puts[0], 1);
+    assert_int_equal(t->puts[2], 2);
     bench_wait_published(&f->bench, 1);
     put_away(obj);
 }
@@ -363,12 +400,12 @@ files_of_no_use_are_removed_at_start(void **state)
     struct fixture *f = *state;
     struct mlc_object *obj;
     uint8_t buf[10];
-    struct toy t;
+    struct toy *const t = &f->t;
     int fd;
 
-    toy_init(&t, f);
+    toy_init(t, f);
     for (int round = 0; round < 2; round++) {
-        obj = get_open(f, &t);
+        obj = get_open(f, t);
         assert_int_equal(read_object(obj, 0, buf, 10), 0);
         put_away(obj);
         assert_int_equal(bench_count(&f->bench, "objects"), 2);
@@ -383,7 +420,7 @@ files_of_no_use_are_removed_at_start(void **state)
         assert_int_equal(bench_count(&f->bench, "objects"), 0);
         assert_int_equal(mlc_store_present(f->bench.store, "test/one"), 0);
     }
-    obj = get_open(f, &t);
+    obj = get_open(f, t);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
     bench_wait_published(&f->bench, 1);
     put_away(obj);
@@ -395,14 +432,14 @@ mismatch_unseen_is_refetched_once(void **state)
     struct fixture *f = *state;
     struct mlc_store_stats stats;
     struct mlc_object *obj;
-    struct toy t;
+    struct toy *const t = &f->t;
 
-    toy_init(&t, f);
-    t.bad_below = 1;
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    t->bad_below = 1;
+    obj = get_open(f, t);
     /* In one question: nothing is given away before all is there. */
     assert_int_equal(compare_object(obj, f->bytes, 0, SIZE), 0);
-    assert_int_equal(t.puts[0], 2);
+    assert_int_equal(t->puts[0], 2);
     bench_wait_published(&f->bench, 1);
     assert_true(bench_file_is(&f->bench, "home/sub/one", f->bytes, SIZE));
     mlc_store_get_stats(f->bench.store, &stats);
@@ -415,13 +452,13 @@ mismatch_twice_is_an_error_and_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
     struct mlc_object *obj;
-    struct toy t;
+    struct toy *const t = &f->t;
 
-    toy_init(&t, f);
-    t.bad_below = 2;
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    t->bad_below = 2;
+    obj = get_open(f, t);
     assert_int_equal(compare_object(obj, f->bytes, 0, SIZE), -EIO);
-    assert_int_equal(t.puts[0], 2);
+    assert_int_equal(t->puts[0], 2);
     bench_wait_rejected(&f->bench, 1);
     assert_int_equal(bench_count(&f->bench, "objects"), 0);
     assert_int_equal(bench_count(&f->bench, "home"), 0);
@@ -434,12 +471,12 @@ mismatch_after_bytes_were_given_kills(void **state)
     struct fixture *f = *state;
     struct mlc_object *obj, *other;
     uint8_t buf[10];
-    struct toy t, t2;
+    struct toy *const t = &f->t, *const t2 = &f->t2;
 
-    toy_init(&t, f);
-    toy_init(&t2, f);
-    t.bad_below = 1;
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    toy_init(t2, f);
+    t->bad_below = 1;
+    obj = get_open(f, t);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), -EIO);
     assert_int_equal(mlc_object_get_state(obj), MLC_OBJECT_DEAD);
@@ -447,7 +484,7 @@ mismatch_after_bytes_were_given_kills(void **state)
     bench_wait_rejected(&f->bench, 1);
     assert_int_equal(bench_count(&f->bench, "objects"), 0);
     /* The next one starts afresh while the dead one is still open. */
-    other = get_open(f, &t2);
+    other = get_open(f, t2);
     assert_true(other != obj);
     assert_int_equal(compare_object(other, f->bytes, 0, 50000), 0);
     bench_wait_published(&f->bench, 1);
@@ -462,12 +499,12 @@ last_piece_to_arrive_is_withheld(void **state)
     struct fixture *f = *state;
     struct mlc_object *obj;
     uint8_t buf[10];
-    struct toy t;
+    struct toy *const t = &f->t;
 
-    toy_init(&t, f);
-    t.bad_below = 99;
+    toy_init(t, f);
+    t->bad_below = 99;
     f->spec.digest.bytes[0] ^= 1;
-    obj = get_open(f, &t);
+    obj = get_open(f, t);
     for (uint64_t i = 0; i < N_PIECES; i++)
         if (i != 2)
             assert_int_equal(read_object(obj, i * MLC_PIECE, buf, 10), 0);
@@ -480,12 +517,12 @@ one_piece_has_no_map(void **state)
 {
     struct fixture *f = *state;
     struct mlc_object *obj;
-    struct toy t;
+    struct toy *const t = &f->t;
 
     f->spec.size = 100;
     f->spec.digest = sha256_of(f->bytes, 100);
-    toy_init(&t, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    obj = get_open(f, t);
     assert_int_equal(bench_count(&f->bench, "objects"), 1);
     assert_int_equal(compare_object(obj, f->bytes, 0, 10), 0);
     bench_wait_published(&f->bench, 1);
@@ -499,12 +536,12 @@ empty_file_needs_no_transfer(void **state)
     struct fixture *f = *state;
     struct mlc_object *obj;
     uint8_t buf[10];
-    struct toy t;
+    struct toy *const t = &f->t;
 
     f->spec.size = 0;
     f->spec.digest = sha256_of("", 0);
-    toy_init(&t, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    obj = get_open(f, t);
     assert_int_equal(read_object(obj, 0, buf, 0), 0);
     bench_wait_published(&f->bench, 1);
     assert_true(bench_file_is(&f->bench, "home/sub/one", "", 0));
@@ -513,12 +550,12 @@ empty_file_needs_no_transfer(void **state)
 
     f->spec.key = "test/wrong";
     f->spec.digest.bytes[3] ^= 1;
-    toy_init(&t, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    obj = get_open(f, t);
     bench_wait_rejected(&f->bench, 1);
     assert_int_equal(read_object(obj, 0, buf, 0), -EIO);
     put_away(obj);
-    assert_int_equal(t.n_wants, 0);
+    assert_int_equal(t->n_wants, 0);
 }
 
 static void
@@ -527,16 +564,16 @@ two_homes_are_one_file(void **state)
     struct fixture *f = *state;
     struct mlc_object *obj, *same = NULL;
     struct stat a, b;
-    struct toy t, t2;
+    struct toy *const t = &f->t, *const t2 = &f->t2;
 
-    toy_init(&t, f);
-    toy_init(&t2, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    toy_init(t2, f);
+    obj = get_open(f, t);
     f->spec.home = "other/two";
-    f->spec.feed = &t2;
+    f->spec.feed = t2;
     assert_int_equal(mlc_store_get(f->bench.store, &f->spec, &same), 0);
     assert_ptr_equal(obj, same);
-    assert_true(t2.is_freed);
+    assert_true(t2->is_freed);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
     bench_wait_published(&f->bench, 2);
     assert_int_equal(fstatat(f->bench.dirfd, "home/sub/one", &a, 0), 0);
@@ -552,91 +589,67 @@ home_added_to_a_finished_object_is_made(void **state)
 {
     struct fixture *f = *state;
     struct mlc_object *obj, *same;
-    struct toy t, t2;
+    struct toy *const t = &f->t, *const t2 = &f->t2;
 
-    toy_init(&t, f);
-    toy_init(&t2, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    toy_init(t2, f);
+    obj = get_open(f, t);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
     bench_wait_published(&f->bench, 1);
     f->spec.home = "other/two";
-    same = get_open(f, &t2);
+    same = get_open(f, t2);
     bench_wait_published(&f->bench, 2);
     assert_true(bench_file_is(&f->bench, "other/two", f->bytes, SIZE));
     put_away(same);
     put_away(obj);
 }
 
-struct dead_wait {
-    struct mlc_wait wait;
-    unsigned n_wakes;
-};
-
-static void
-dead_wake(struct mlc_wait *w)
-{
-    ((struct dead_wait *)(void *)w)->n_wakes++;
-}
-
-static void
-dead_free(struct mlc_wait *w)
-{
-}
-
-static struct mlc_wait *
-dead_get(struct mlc_ask *ask)
-{
-    return ask->arg;
-}
-
 static void
 dead_waiter_has_no_claim(void **state)
 {
     struct fixture *f = *state;
-    struct dead_wait w = {.wait = {.wake = dead_wake, .free = dead_free}};
-    struct mlc_ask ask = {.get_wait = dead_get, .arg = &w};
+    struct dead_wait *const w = dead_init(f);
+    struct mlc_ask ask = {.get_wait = dead_get, .arg = w};
     struct mlc_object *obj;
-    struct toy t;
+    struct toy *const t = &f->t;
 
-    atomic_init(&w.wait.refs, 1);
-    toy_init(&t, f);
-    t.is_silent = true;
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    t->is_silent = true;
+    obj = get_open(f, t);
     ask.only_known = true;
     assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EAGAIN);
     assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), NONE);
-    assert_int_equal(t.n_wants, 0);
+    assert_int_equal(t->n_wants, 0);
     ask.only_known = false;
     assert_int_equal(mlc_object_want(obj, 2 * MLC_PIECE, 1, &ask), -EAGAIN);
     assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), 2);
     assert_int_equal(mlc_object_next_wanted(obj, 3, N_PIECES), NONE);
-    assert_int_equal(t.n_wants, 1);
-    atomic_store(&w.wait.is_dead, true);
+    assert_int_equal(t->n_wants, 1);
+    atomic_store(&w->wait.is_dead, true);
     assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), NONE);
     put_away(obj);
-    assert_int_equal(atomic_load(&w.wait.refs), 1);
+    assert_int_equal(atomic_load(&w->wait.refs), 1);
 }
 
 static void
 failure_is_told_and_remembered_for_its_range(void **state)
 {
     struct fixture *f = *state;
-    struct dead_wait w = {.wait = {.wake = dead_wake, .free = dead_free}};
-    struct mlc_ask ask = {.get_wait = dead_get, .arg = &w};
+    struct dead_wait *const w = dead_init(f);
+    struct mlc_ask ask = {.get_wait = dead_get, .arg = w};
     struct mlc_object *obj;
-    struct toy t;
+    struct toy *const t = &f->t;
 
-    atomic_init(&w.wait.refs, 1);
-    toy_init(&t, f);
-    t.is_silent = true;
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    t->is_silent = true;
+    obj = get_open(f, t);
     assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EAGAIN);
     mlc_object_fail(obj, 0, 2, -EACCES);
-    assert_int_equal(w.n_wakes, 1);
+    assert_int_equal(w->n_wakes, 1);
     assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EACCES);
     assert_int_equal(mlc_object_want(obj, 2 * MLC_PIECE, 1, &ask), -EAGAIN);
     /* What arrives after all is given. */
-    toy_put(&t, obj, 0);
+    toy_put(t, obj, 0);
     while (mlc_object_want(obj, 0, 1, &ask) == -EACCES)
         sched_yield();
     assert_int_equal(mlc_object_want(obj, 0, 1, &ask), 0);
@@ -647,18 +660,17 @@ static void
 stop_wakes_everybody(void **state)
 {
     struct fixture *f = *state;
-    struct dead_wait w = {.wait = {.wake = dead_wake, .free = dead_free}};
-    struct mlc_ask ask = {.get_wait = dead_get, .arg = &w};
+    struct dead_wait *const w = dead_init(f);
+    struct mlc_ask ask = {.get_wait = dead_get, .arg = w};
     struct mlc_object *obj;
-    struct toy t;
+    struct toy *const t = &f->t;
 
-    atomic_init(&w.wait.refs, 1);
-    toy_init(&t, f);
-    t.is_silent = true;
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    t->is_silent = true;
+    obj = get_open(f, t);
     assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EAGAIN);
     mlc_store_stop(f->bench.store);
-    assert_int_equal(w.n_wakes, 1);
+    assert_int_equal(w->n_wakes, 1);
     assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EIO);
     put_away(obj);
 }
@@ -670,11 +682,11 @@ full_disk_is_an_error_that_passes(void **state)
     struct mlc_object *obj;
     struct rlimit old, low;
     uint8_t buf[10];
-    struct toy t;
+    struct toy *const t = &f->t;
     int r;
 
-    toy_init(&t, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    obj = get_open(f, t);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     low = old;
     low.rlim_cur = 2 * MLC_PIECE;
@@ -698,16 +710,16 @@ other_validator_is_stale_once_bytes_are_there(void **state)
     struct fixture *f = *state;
     struct mlc_object *obj;
     uint8_t buf[10];
-    struct toy t;
+    struct toy *const t = &f->t;
 
-    toy_init(&t, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    obj = get_open(f, t);
     assert_int_equal(mlc_object_set_validator(obj, "\"a\""), 0);
     assert_int_equal(mlc_object_set_validator(obj, "\"b\""), 0);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
     put_away(obj);
     restart(f);
-    obj = get_open(f, &t);
+    obj = get_open(f, t);
     assert_int_equal(mlc_object_set_validator(obj, "\"b\""), 0);
     assert_int_equal(mlc_object_set_validator(obj, "\"a\""), -ESTALE);
     mlc_object_kill(obj);
@@ -722,11 +734,11 @@ drop_frees_what_nobody_has_open(void **state)
     struct fixture *f = *state;
     struct mlc_object *obj;
     uint8_t buf[10];
-    struct toy t;
+    struct toy *const t = &f->t;
 
     assert_int_equal(mlc_store_drop(f->bench.store, "test/one"), 0);
-    toy_init(&t, f);
-    obj = get_open(f, &t);
+    toy_init(t, f);
+    obj = get_open(f, t);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
     assert_int_equal(mlc_store_drop(f->bench.store, "test/one"), -EBUSY);
     put_away(obj);
@@ -734,7 +746,7 @@ drop_frees_what_nobody_has_open(void **state)
     assert_int_equal(mlc_store_drop(f->bench.store, "test/one"), 0);
     assert_int_equal(bench_count(&f->bench, "objects"), 0);
     assert_int_equal(mlc_store_present(f->bench.store, "test/one"), 0);
-    obj = get_open(f, &t);
+    obj = get_open(f, t);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
     bench_wait_published(&f->bench, 1);
     put_away(obj);
@@ -757,14 +769,14 @@ many_readers_cause_one_transfer(void **state)
 {
     struct fixture *f = *state;
     pthread_t threads[16];
-    struct toy t;
+    struct toy *const t = &f->t;
     struct {
         struct mlc_object *obj;
         const uint8_t *bytes;
     } a;
 
-    toy_init(&t, f);
-    a.obj = get_open(f, &t);
+    toy_init(t, f);
+    a.obj = get_open(f, t);
     a.bytes = f->bytes;
     for (size_t i = 0; i < 16; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, read_all, &a), 0);
