@@ -1,0 +1,823 @@
+/* SPDX-License-Identifier: MIT */
+/* The object engine with a feed made here: what a mount cannot show. */
+#include "config.h"
+
+#include "backends/cache/object.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/object-reader.h"
+
+#define N_PIECES 6
+#define SIZE     (5 * MLC_PIECE + 1000)
+
+/* --- a feed that brings what is wanted, at once ------------------------------
+ */
+
+struct toy {
+    struct mlc_budget *budget;
+    const uint8_t *bytes;
+    size_t size;
+    pthread_mutex_t lock;
+    unsigned puts[64];  /* lock; of each piece */
+    unsigned bad_below; /* lock; so many puts of the last piece are wrong */
+    unsigned n_wants;   /* lock */
+    uint64_t refused;   /* lock; piece to hand over again, or NONE */
+    bool is_silent;     /* lock; brings nothing */
+    atomic_bool is_freed;
+};
+
+struct dead_wait {
+    struct mlc_wait wait;
+    atomic_uint n_wakes;
+};
+
+struct fixture {
+    struct bench bench;
+    uint8_t *bytes;
+    struct mlc_object_spec spec;
+    /* Here, not on the stack: the pool may be the last to let go. */
+    struct toy t, t2;
+    struct dead_wait w;
+};
+
+#define NONE UINT64_MAX
+
+static void
+toy_put(struct toy *t, struct mlc_object *obj, uint64_t index)
+{
+    size_t off = index * MLC_PIECE;
+    size_t len = t->size - off < MLC_PIECE ? t->size - off : MLC_PIECE;
+    uint8_t *piece;
+    int r;
+
+    piece = mlc_budget_take_piece(t->budget);
+    assert_non_null(piece);
+    memcpy(piece, t->bytes + off, len);
+    pthread_mutex_lock(&t->lock);
+    if (off + len == t->size && t->puts[index] < t->bad_below)
+        piece[0] ^= 1;
+    t->puts[index]++;
+    pthread_mutex_unlock(&t->lock);
+    r = mlc_object_put_piece(obj, index, piece, len);
+    if (r < 0)
+        mlc_budget_give_piece(t->budget, piece);
+    if (r == -EAGAIN) {
+        pthread_mutex_lock(&t->lock);
+        t->puts[index]--;
+        t->refused = index;
+        pthread_mutex_unlock(&t->lock);
+    }
+}
+
+static void
+toy_want(void *feed, struct mlc_object *obj, uint64_t index)
+{
+    struct toy *t = feed;
+    bool is_silent;
+    uint64_t w;
+
+    pthread_mutex_lock(&t->lock);
+    t->n_wants++;
+    is_silent = t->is_silent;
+    pthread_mutex_unlock(&t->lock);
+    if (is_silent)
+        return;
+    for (w = mlc_object_next_wanted(obj, 0, NONE); w != NONE;
+         w = mlc_object_next_wanted(obj, w + 1, NONE))
+        toy_put(t, obj, w);
+}
+
+static void
+toy_opened(void *feed, struct mlc_object *obj, bool is_open)
+{
+}
+
+static void
+toy_room(void *feed, struct mlc_object *obj)
+{
+    struct toy *t = feed;
+    uint64_t index;
+
+    pthread_mutex_lock(&t->lock);
+    index = t->refused;
+    t->refused = NONE;
+    pthread_mutex_unlock(&t->lock);
+    if (index != NONE)
+        toy_put(t, obj, index);
+}
+
+static void
+toy_free(void *feed)
+{
+    ((struct toy *)feed)->is_freed = true;
+}
+
+static const struct mlc_feed_ops toy_ops = {
+    .want = toy_want, .opened = toy_opened, .free = toy_free, .room = toy_room};
+
+static void
+toy_init(struct toy *t, struct fixture *f)
+{
+    memset(t, 0, sizeof(*t));
+    t->budget = f->bench.budget;
+    t->bytes = f->bytes;
+    t->size = (size_t)f->spec.size;
+    t->refused = NONE;
+    pthread_mutex_init(&t->lock, NULL);
+}
+
+static unsigned
+toy_n_puts(struct toy *t)
+{
+    unsigned n = 0;
+
+    pthread_mutex_lock(&t->lock);
+    for (size_t i = 0; i < 64; i++)
+        n += t->puts[i];
+    pthread_mutex_unlock(&t->lock);
+    return n;
+}
+
+/* The object, opened; its feed is t. */
+static struct mlc_object *
+get_open(struct fixture *f, struct toy *t)
+{
+    struct mlc_object *obj = NULL;
+
+    f->spec.feed = t;
+    assert_int_equal(mlc_store_get(f->bench.store, &f->spec, &obj), 0);
+    mlc_object_open(obj);
+    return obj;
+}
+
+static void
+put_away(struct mlc_object *obj)
+{
+    mlc_object_close(obj);
+    mlc_object_unref(obj);
+}
+
+static void
+restart(struct fixture *f)
+{
+    bench_stop(&f->bench);
+    bench_start(&f->bench);
+}
+
+static void
+dead_wake(struct mlc_wait *w)
+{
+    ((struct dead_wait *)(void *)w)->n_wakes++;
+}
+
+static void
+dead_free(struct mlc_wait *w)
+{
+}
+
+static struct mlc_wait *
+dead_get(struct mlc_ask *ask)
+{
+    return ask->arg;
+}
+
+/* A wait that only counts. */
+static struct dead_wait *
+dead_init(struct fixture *f)
+{
+    atomic_init(&f->w.wait.refs, 1);
+    f->w.wait.wake = dead_wake;
+    f->w.wait.free = dead_free;
+    return &f->w;
+}
+
+static int
+setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+
+    if (!f)
+        return -1;
+    bench_init(&f->bench, 64 * MLC_PIECE);
+    f->bytes = make_bytes(SIZE, 7);
+    f->spec = (struct mlc_object_spec){
+        .key = "test/one",
+        .label = "test: one",
+        .size = SIZE,
+        .digest = sha256_of(f->bytes, SIZE),
+        .homefd = f->bench.dirfd,
+        .home = "home/sub/one",
+        .mode = 0644,
+        .feed_ops = &toy_ops,
+        .published = bench_published,
+        .published_arg = &f->bench,
+    };
+    *state = f;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    bench_done(&f->bench);
+    free(f->bytes);
+    free(f);
+    return 0;
+}
+
+/* --- the tests ---------------------------------------------------------------
+ */
+
+static void
+whole_file_is_right_and_moves_home(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_store_stats stats;
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 70001), 0);
+    assert_int_equal(mlc_object_get_state(obj), MLC_OBJECT_WHOLE);
+    bench_wait_published(&f->bench, 1);
+    assert_true(mlc_object_is_published(obj));
+    assert_true(bench_file_is(&f->bench, "home/sub/one", f->bytes, SIZE));
+    assert_int_equal(bench_count(&f->bench, "home/sub"), 1);
+    assert_int_equal(bench_count(&f->bench, "objects"), 0);
+    assert_int_equal(toy_n_puts(t), N_PIECES);
+    mlc_store_get_stats(f->bench.store, &stats);
+    assert_int_equal(stats.bytes_fetched, SIZE);
+    assert_int_equal(stats.published, 1);
+    assert_int_equal(stats.partial_bytes, 0);
+    put_away(obj);
+    bench_stop(&f->bench);
+    assert_true(t->is_freed);
+}
+
+static void
+git_digest_and_none_work_too(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+    struct mlc_digest_state *s = NULL;
+
+    assert_int_equal(mlc_digest_new(MLC_DIGEST_GIT, SIZE, &s), 0);
+    mlc_digest_update(s, f->bytes, SIZE);
+    mlc_digest_finish(s, &f->spec.digest);
+    mlc_digest_free(s);
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(compare_object(obj, f->bytes, 0, MLC_PIECE), 0);
+    bench_wait_published(&f->bench, 1);
+    put_away(obj);
+
+    f->spec.digest.kind = MLC_DIGEST_NONE;
+    f->spec.key = "test/two";
+    f->spec.home = "two";
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(compare_object(obj, f->bytes, 0, MLC_PIECE), 0);
+    bench_wait_published(&f->bench, 2);
+    assert_true(bench_file_is(&f->bench, "two", f->bytes, SIZE));
+    put_away(obj);
+}
+
+static void
+looking_up_costs_nothing_on_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj = NULL;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    f->spec.feed = t;
+    assert_int_equal(mlc_store_get(f->bench.store, &f->spec, &obj), 0);
+    assert_int_equal(bench_count(&f->bench, "objects"), 0);
+    assert_int_equal(mlc_object_fd(obj), -1);
+    mlc_object_open(obj);
+    put_away(obj);
+    assert_int_equal(bench_count(&f->bench, "objects"), 0);
+}
+
+static void
+restart_resumes_without_fetching_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    uint8_t buf[10];
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(read_object(obj, 0, buf, 10), 0);
+    assert_int_equal(read_object(obj, 3 * MLC_PIECE, buf, 10), 0);
+    put_away(obj);
+    assert_int_equal(mlc_store_present(f->bench.store, "test/one"),
+                     2 * MLC_PIECE);
+    restart(f);
+    assert_true(mlc_store_present(f->bench.store, "test/one") >= 2 * MLC_PIECE);
+    obj = get_open(f, t);
+    assert_int_equal(mlc_object_present(obj), 2 * MLC_PIECE);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    assert_int_equal(toy_n_puts(t), N_PIECES);
+    bench_wait_published(&f->bench, 1);
+    put_away(obj);
+}
+
+static void
+all_there_after_a_restart_is_published_unasked(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    uint8_t buf[10];
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    /* The last piece stays out, then comes while nobody lets it be checked. */
+    for (uint64_t i = 0; i < N_PIECES - 1; i++)
+        assert_int_equal(read_object(obj, i * MLC_PIECE, buf, 10), 0);
+    put_away(obj);
+    restart(f);
+    obj = get_open(f, t);
+    toy_put(t, obj, N_PIECES - 1);
+    bench_wait_published(&f->bench, 1);
+    assert_true(bench_file_is(&f->bench, "home/sub/one", f->bytes, SIZE));
+    assert_int_equal(toy_n_puts(t), N_PIECES);
+    put_away(obj);
+}
+
+static void
+damaged_piece_is_fetched_again(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    uint8_t buf[10];
+    struct toy *const t = &f->t;
+    int fd;
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(read_object(obj, 0, buf, 10), 0);
+    assert_int_equal(read_object(obj, 2 * MLC_PIECE, buf, 10), 0);
+    put_away(obj);
+    bench_stop(&f->bench);
+    fd = bench_open_object(&f->bench, ".data");
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, buf, 1, 2 * MLC_PIECE + 5), 1);
+    buf[0] ^= 0x10;
+    assert_int_equal(pwrite(fd, buf, 1, 2 * MLC_PIECE + 5), 1);
+    close(fd);
+    bench_start(&f->bench);
+    obj = get_open(f, t);
+    assert_int_equal(compare_object(obj, f->bytes, MLC_PIECE, 50000), 0);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    assert_int_equal(t->puts[0], 1);
+    assert_int_equal(t->puts[2], 2);
+    bench_wait_published(&f->bench, 1);
+    put_away(obj);
+}
+
+static void
+files_of_no_use_are_removed_at_start(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    uint8_t buf[10];
+    struct toy *const t = &f->t;
+    int fd;
+
+    toy_init(t, f);
+    for (int round = 0; round < 2; round++) {
+        obj = get_open(f, t);
+        assert_int_equal(read_object(obj, 0, buf, 10), 0);
+        put_away(obj);
+        assert_int_equal(bench_count(&f->bench, "objects"), 2);
+        bench_stop(&f->bench);
+        fd = bench_open_object(&f->bench, round == 0 ? ".data" : ".map");
+        if (round == 0)
+            assert_int_equal(ftruncate(fd, 100), 0);
+        else
+            assert_int_equal(pwrite(fd, "x", 1, 16), 1);
+        close(fd);
+        bench_start(&f->bench);
+        assert_int_equal(bench_count(&f->bench, "objects"), 0);
+        assert_int_equal(mlc_store_present(f->bench.store, "test/one"), 0);
+    }
+    obj = get_open(f, t);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    bench_wait_published(&f->bench, 1);
+    put_away(obj);
+}
+
+static void
+mismatch_unseen_is_refetched_once(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_store_stats stats;
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    t->bad_below = 1;
+    obj = get_open(f, t);
+    /* In one question: nothing is given away before all is there. */
+    assert_int_equal(compare_object(obj, f->bytes, 0, SIZE), 0);
+    assert_int_equal(t->puts[0], 2);
+    bench_wait_published(&f->bench, 1);
+    assert_true(bench_file_is(&f->bench, "home/sub/one", f->bytes, SIZE));
+    mlc_store_get_stats(f->bench.store, &stats);
+    assert_int_equal(stats.digest_errors, 1);
+    put_away(obj);
+}
+
+static void
+mismatch_twice_is_an_error_and_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    t->bad_below = 2;
+    obj = get_open(f, t);
+    assert_int_equal(compare_object(obj, f->bytes, 0, SIZE), -EIO);
+    assert_int_equal(t->puts[0], 2);
+    bench_wait_rejected(&f->bench, 1);
+    assert_int_equal(bench_count(&f->bench, "objects"), 0);
+    assert_int_equal(bench_count(&f->bench, "home"), 0);
+    put_away(obj);
+}
+
+static void
+mismatch_after_bytes_were_given_kills(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj, *other;
+    uint8_t buf[10];
+    struct toy *const t = &f->t, *const t2 = &f->t2;
+
+    toy_init(t, f);
+    toy_init(t2, f);
+    t->bad_below = 1;
+    obj = get_open(f, t);
+    assert_int_equal(read_object(obj, 0, buf, 10), 0);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), -EIO);
+    assert_int_equal(mlc_object_get_state(obj), MLC_OBJECT_DEAD);
+    assert_int_equal(read_object(obj, 0, buf, 10), -EIO);
+    bench_wait_rejected(&f->bench, 1);
+    assert_int_equal(bench_count(&f->bench, "objects"), 0);
+    /* The next one starts afresh while the dead one is still open. */
+    other = get_open(f, t2);
+    assert_true(other != obj);
+    assert_int_equal(compare_object(other, f->bytes, 0, 50000), 0);
+    bench_wait_published(&f->bench, 1);
+    put_away(obj);
+    put_away(other);
+    assert_true(bench_file_is(&f->bench, "home/sub/one", f->bytes, SIZE));
+}
+
+static void
+last_piece_to_arrive_is_withheld(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    uint8_t buf[10];
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    t->bad_below = 99;
+    f->spec.digest.bytes[0] ^= 1;
+    obj = get_open(f, t);
+    for (uint64_t i = 0; i < N_PIECES; i++)
+        if (i != 2)
+            assert_int_equal(read_object(obj, i * MLC_PIECE, buf, 10), 0);
+    assert_int_equal(read_object(obj, 2 * MLC_PIECE, buf, 10), -EIO);
+    put_away(obj);
+}
+
+static void
+one_piece_has_no_map(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+
+    f->spec.size = 100;
+    f->spec.digest = sha256_of(f->bytes, 100);
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(bench_count(&f->bench, "objects"), 1);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 10), 0);
+    bench_wait_published(&f->bench, 1);
+    assert_true(bench_file_is(&f->bench, "home/sub/one", f->bytes, 100));
+    put_away(obj);
+}
+
+static void
+empty_file_needs_no_transfer(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    uint8_t buf[10];
+    struct toy *const t = &f->t;
+
+    f->spec.size = 0;
+    f->spec.digest = sha256_of("", 0);
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(read_object(obj, 0, buf, 0), 0);
+    bench_wait_published(&f->bench, 1);
+    assert_true(bench_file_is(&f->bench, "home/sub/one", "", 0));
+    assert_int_equal(bench_count(&f->bench, "objects"), 0);
+    put_away(obj);
+
+    f->spec.key = "test/wrong";
+    f->spec.digest.bytes[3] ^= 1;
+    toy_init(t, f);
+    obj = get_open(f, t);
+    bench_wait_rejected(&f->bench, 1);
+    assert_int_equal(read_object(obj, 0, buf, 0), -EIO);
+    put_away(obj);
+    assert_int_equal(t->n_wants, 0);
+}
+
+static void
+two_homes_are_one_file(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj, *same = NULL;
+    struct stat a, b;
+    struct toy *const t = &f->t, *const t2 = &f->t2;
+
+    toy_init(t, f);
+    toy_init(t2, f);
+    obj = get_open(f, t);
+    f->spec.home = "other/two";
+    f->spec.feed = t2;
+    assert_int_equal(mlc_store_get(f->bench.store, &f->spec, &same), 0);
+    assert_ptr_equal(obj, same);
+    assert_true(t2->is_freed);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    bench_wait_published(&f->bench, 2);
+    assert_int_equal(fstatat(f->bench.dirfd, "home/sub/one", &a, 0), 0);
+    assert_int_equal(fstatat(f->bench.dirfd, "other/two", &b, 0), 0);
+    assert_int_equal(a.st_ino, b.st_ino);
+    assert_int_equal(bench_count(&f->bench, "other"), 1);
+    mlc_object_unref(same);
+    put_away(obj);
+}
+
+static void
+home_added_to_a_finished_object_is_made(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj, *same;
+    struct toy *const t = &f->t, *const t2 = &f->t2;
+
+    toy_init(t, f);
+    toy_init(t2, f);
+    obj = get_open(f, t);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    bench_wait_published(&f->bench, 1);
+    f->spec.home = "other/two";
+    same = get_open(f, t2);
+    bench_wait_published(&f->bench, 2);
+    assert_true(bench_file_is(&f->bench, "other/two", f->bytes, SIZE));
+    put_away(same);
+    put_away(obj);
+}
+
+static void
+dead_waiter_has_no_claim(void **state)
+{
+    struct fixture *f = *state;
+    struct dead_wait *const w = dead_init(f);
+    struct mlc_ask ask = {.get_wait = dead_get, .arg = w};
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    t->is_silent = true;
+    obj = get_open(f, t);
+    ask.only_known = true;
+    assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EAGAIN);
+    assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), NONE);
+    assert_int_equal(t->n_wants, 0);
+    ask.only_known = false;
+    assert_int_equal(mlc_object_want(obj, 2 * MLC_PIECE, 1, &ask), -EAGAIN);
+    assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), 2);
+    assert_int_equal(mlc_object_next_wanted(obj, 3, N_PIECES), NONE);
+    assert_int_equal(t->n_wants, 1);
+    atomic_store(&w->wait.is_dead, true);
+    assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), NONE);
+    put_away(obj);
+    assert_int_equal(atomic_load(&w->wait.refs), 1);
+}
+
+static void
+failure_is_told_and_remembered_for_its_range(void **state)
+{
+    struct fixture *f = *state;
+    struct dead_wait *const w = dead_init(f);
+    struct mlc_ask ask = {.get_wait = dead_get, .arg = w};
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    t->is_silent = true;
+    obj = get_open(f, t);
+    assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EAGAIN);
+    mlc_object_fail(obj, 0, 2, -EACCES);
+    assert_int_equal(w->n_wakes, 1);
+    assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EACCES);
+    assert_int_equal(mlc_object_want(obj, 2 * MLC_PIECE, 1, &ask), -EAGAIN);
+    /* What arrives after all is given. */
+    toy_put(t, obj, 0);
+    while (mlc_object_want(obj, 0, 1, &ask) == -EACCES)
+        sched_yield();
+    assert_int_equal(mlc_object_want(obj, 0, 1, &ask), 0);
+    put_away(obj);
+}
+
+static void
+stop_wakes_everybody(void **state)
+{
+    struct fixture *f = *state;
+    struct dead_wait *const w = dead_init(f);
+    struct mlc_ask ask = {.get_wait = dead_get, .arg = w};
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    t->is_silent = true;
+    obj = get_open(f, t);
+    assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EAGAIN);
+    mlc_store_stop(f->bench.store);
+    assert_int_equal(w->n_wakes, 1);
+    assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EIO);
+    put_away(obj);
+}
+
+static void
+full_disk_is_an_error_that_passes(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct rlimit old, low;
+    uint8_t buf[10];
+    struct toy *const t = &f->t;
+    int r;
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    low = old;
+    low.rlim_cur = 2 * MLC_PIECE;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    assert_int_equal(read_object(obj, 0, buf, 10), 0);
+    r = read_object(obj, 3 * MLC_PIECE, buf, 10);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(r, -EFBIG); /* the limit's way to say ENOSPC */
+    do {
+        r = compare_object(obj, f->bytes, 0, 50000);
+    } while (r == -EFBIG);
+    assert_int_equal(r, 0);
+    bench_wait_published(&f->bench, 1);
+    put_away(obj);
+}
+
+static void
+other_validator_is_stale_once_bytes_are_there(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    uint8_t buf[10];
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(mlc_object_set_validator(obj, "\"a\""), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"b\""), 0);
+    assert_int_equal(read_object(obj, 0, buf, 10), 0);
+    put_away(obj);
+    restart(f);
+    obj = get_open(f, t);
+    assert_int_equal(mlc_object_set_validator(obj, "\"b\""), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"a\""), -ESTALE);
+    mlc_object_kill(obj);
+    assert_int_equal(read_object(obj, 0, buf, 10), -EIO);
+    assert_int_equal(bench_count(&f->bench, "objects"), 0);
+    put_away(obj);
+}
+
+static void
+drop_frees_what_nobody_has_open(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    uint8_t buf[10];
+    struct toy *const t = &f->t;
+
+    assert_int_equal(mlc_store_drop(f->bench.store, "test/one"), 0);
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(read_object(obj, 0, buf, 10), 0);
+    assert_int_equal(mlc_store_drop(f->bench.store, "test/one"), -EBUSY);
+    put_away(obj);
+    restart(f);
+    assert_int_equal(mlc_store_drop(f->bench.store, "test/one"), 0);
+    assert_int_equal(bench_count(&f->bench, "objects"), 0);
+    assert_int_equal(mlc_store_present(f->bench.store, "test/one"), 0);
+    obj = get_open(f, t);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    bench_wait_published(&f->bench, 1);
+    put_away(obj);
+}
+
+static void *
+read_all(void *arg)
+{
+    struct {
+        struct mlc_object *obj;
+        const uint8_t *bytes;
+    } *a = arg;
+    intptr_t r = compare_object(a->obj, a->bytes, 0, 100000);
+
+    return (void *)r;
+}
+
+static void
+many_readers_cause_one_transfer(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t threads[16];
+    struct toy *const t = &f->t;
+    struct {
+        struct mlc_object *obj;
+        const uint8_t *bytes;
+    } a;
+
+    toy_init(t, f);
+    a.obj = get_open(f, t);
+    a.bytes = f->bytes;
+    for (size_t i = 0; i < 16; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, read_all, &a), 0);
+    for (size_t i = 0; i < 16; i++) {
+        void *r = NULL;
+
+        assert_int_equal(pthread_join(threads[i], &r), 0);
+        assert_ptr_equal(r, NULL);
+    }
+    bench_wait_published(&f->bench, 1);
+    put_away(a.obj);
+}
+
+int
+main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(whole_file_is_right_and_moves_home),
+        T(git_digest_and_none_work_too),
+        T(looking_up_costs_nothing_on_disk),
+        T(restart_resumes_without_fetching_twice),
+        T(all_there_after_a_restart_is_published_unasked),
+        T(damaged_piece_is_fetched_again),
+        T(files_of_no_use_are_removed_at_start),
+        T(mismatch_unseen_is_refetched_once),
+        T(mismatch_twice_is_an_error_and_leaves_nothing),
+        T(mismatch_after_bytes_were_given_kills),
+        T(last_piece_to_arrive_is_withheld),
+        T(one_piece_has_no_map),
+        T(empty_file_needs_no_transfer),
+        T(two_homes_are_one_file),
+        T(home_added_to_a_finished_object_is_made),
+        T(dead_waiter_has_no_claim),
+        T(failure_is_told_and_remembered_for_its_range),
+        T(stop_wakes_everybody),
+        T(full_disk_is_an_error_that_passes),
+        T(other_validator_is_stale_once_bytes_are_there),
+        T(drop_frees_what_nobody_has_open),
+        T(many_readers_cause_one_transfer),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
