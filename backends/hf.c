@@ -833,8 +833,10 @@ hf_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
 static bool
 hf_is_unlisted(struct mlc_domain *d, const char *dir, const char *name)
 {
-    /* 0.36 takes it for a broken repo when it scans. */
-    return strcmp(dir, "hub") == 0 && strcmp(name, "CACHEDIR.TAG") == 0;
+    /* 0.36 takes the tag for a broken repo when it scans; any client takes a
+     * file of ours that is just being written for a ref. */
+    return (strcmp(dir, "hub") == 0 && strcmp(name, "CACHEDIR.TAG") == 0) ||
+           strncmp(name, ".mlc-tmp-", 9) == 0;
 }
 
 /* --- what happens to names ---------------------------------------------- */
