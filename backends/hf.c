@@ -168,6 +168,27 @@ find_ref(struct mlc_hf *hf, const struct mlc_hf_path *p, struct known_ref *ret)
     return state;
 }
 
+/* Does the Hub's list of refs, if it is fresh enough, say anything?  That there
+ * are names below is believed for hf_ref_ttl, that there are none shorter. */
+static bool
+has_names_below(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                bool *ret_is_dir)
+{
+    int64_t limit_ms = MLC_HF_NOT_FOUND_MS;
+    const struct mlc_hf_repo *repo;
+
+    MLC_LOCK_SCOPE(&hf->lock);
+    repo = mlc_hf_repo_get_locked(hf, p);
+    if (!repo || !repo->has_names)
+        return false;
+    *ret_is_dir = false;
+    for (size_t i = 0; i < repo->n_names; i++)
+        *ret_is_dir |= is_below(repo->names[i], p->rest);
+    if (*ret_is_dir && hf->ref_ttl_ms > limit_ms)
+        limit_ms = hf->ref_ttl_ms;
+    return mlc_mono_ms() - repo->names_ms < limit_ms;
+}
+
 /* The revision is none: do others lie below its name?  0: yes. */
 static int
 need_ref_dir(struct mlc_hf *hf, const struct mlc_hf_path *p,
@@ -178,17 +199,7 @@ need_ref_dir(struct mlc_hf *hf, const struct mlc_hf_path *p,
         bool is_dir = false;
         int r;
 
-        pthread_mutex_lock(&hf->lock);
-        const struct mlc_hf_repo *repo = mlc_hf_repo_get_locked(hf, p);
-        if (repo && repo->has_names &&
-            (hf->ref_ttl_ms == MLC_NEVER_MS ||
-             mlc_mono_ms() - repo->names_ms <
-                 (hf->ref_ttl_ms > MLC_HF_NOT_FOUND_MS ? hf->ref_ttl_ms
-                                                       : MLC_HF_NOT_FOUND_MS)))
-            is_known = true;
-        for (size_t k = 0; is_known && k < repo->n_names; k++)
-            is_dir |= is_below(repo->names[k], p->rest);
-        pthread_mutex_unlock(&hf->lock);
+        is_known = has_names_below(hf, p, &is_dir);
         if (is_known)
             return is_dir ? 0 : -ENOENT;
         if (!mlc_hf_repo_exists(hf, p))
@@ -424,7 +435,8 @@ need_etag(struct mlc_hf *hf, const struct mlc_hf_path *p, struct mlc_ask *ask,
             return r;
         /* It may be in a commit whose files were never asked for. */
         r = mlc_hf_ask(hf, p, MLC_HF_ASK_TREE, ret->missing, ask);
-        if (r == -ENOENT)
+        /* Refused: a client with a token of its own may bring it. */
+        if (r == -ENOENT || r == -EACCES)
             skip++;
         else if (r < 0)
             return r;
@@ -833,8 +845,10 @@ hf_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
 static bool
 hf_is_unlisted(struct mlc_domain *d, const char *dir, const char *name)
 {
-    /* 0.36 takes it for a broken repo when it scans. */
-    return strcmp(dir, "hub") == 0 && strcmp(name, "CACHEDIR.TAG") == 0;
+    /* 0.36 takes the tag for a broken repo when it scans; any client takes a
+     * file of ours that is just being written for a ref. */
+    return (strcmp(dir, "hub") == 0 && strcmp(name, "CACHEDIR.TAG") == 0) ||
+           strncmp(name, ".mlc-tmp-", 9) == 0;
 }
 
 /* --- what happens to names ---------------------------------------------- */

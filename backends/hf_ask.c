@@ -339,6 +339,22 @@ finish_tree(struct query *q, const struct mlc_doc_answer *a,
     ret->r = mlc_hf_adopt_commit(q->hf, &q->p, q->arg);
 }
 
+/* How a request failed is ours to know (design: failure has one meaning each).
+ */
+static int
+outer_errno(int r)
+{
+    switch (r) {
+    case -ECONNREFUSED:
+    case -ECONNRESET:
+    case -EPROTO:
+    case -ELOOP:
+    case -EFBIG:
+        return -EIO;
+    }
+    return r;
+}
+
 static void
 finish(void *arg, const struct mlc_doc_answer *a, struct mlc_doc_verdict *ret)
 {
@@ -347,10 +363,7 @@ finish(void *arg, const struct mlc_doc_answer *a, struct mlc_doc_verdict *ret)
     memset(ret, 0, sizeof *ret);
     if (a->r < 0) {
         complain(q, a, "%s", strerror(-a->r));
-        ret->r = a->r == -ETIMEDOUT || a->r == -EHOSTUNREACH ||
-                         a->r == -ENOMEM || a->r == -ECANCELED
-                     ? a->r
-                     : -EIO;
+        ret->r = outer_errno(a->r);
         return;
     }
     if (a->status < 200 || a->status > 299) {
@@ -420,5 +433,5 @@ mlc_hf_ask(struct mlc_hf *hf, const struct mlc_hf_path *p,
         return 0;
     }
     atomic_fetch_add(&hf->misses, 1);
-    return mlc_doc_ask(hf->d->cache->docs, ask, &spec);
+    return outer_errno(mlc_doc_ask(hf->d->cache->docs, ask, &spec));
 }
