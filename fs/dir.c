@@ -103,9 +103,8 @@ is_left_out(const struct filler *f, const char *name)
     if (!rel[0] && strcmp(name, MLC_PRIVATE_DIR) == 0)
         return true;
     /* Directories of STORE that a domain stands for are listed as such. */
-    for (unsigned i = 0; f->domain == &f->fs->plain && !f->path[0] &&
-                         i < f->fs->n_domains;
-         i++)
+    for (unsigned i = 0;
+         f->domain == &f->fs->plain && !f->path[0] && i < f->fs->n_domains; i++)
         if (strcmp(name, f->fs->domains[i].backend->name) == 0)
             return true;
     return mlc_domain_is_unlisted(f->domain, f->path, name);
@@ -160,8 +159,8 @@ static int
 compare(const void *a, const void *b, void *names)
 {
     const struct listed *x = a, *y = b;
-    int r = strcmp((const char *)names + x->name,
-                   (const char *)names + y->name);
+    int r =
+        strcmp((const char *)names + x->name, (const char *)names + y->name);
 
     return r ? r : (int)x->is_remote - (int)y->is_remote;
 }
@@ -243,7 +242,8 @@ mlc_listing_count(const struct mlc_listing *l)
     return l->n;
 }
 
-/* --- operations -------------------------------------------------------------- */
+/* --- operations --------------------------------------------------------------
+ */
 
 void
 mlc_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -319,8 +319,7 @@ add_plus(struct mlc_fs *fs, struct reply *b, struct mlc_node *dir,
 {
     struct mlc_ask ask = {.only_known = true};
     struct fuse_entry_param e = {0};
-    size_t need =
-        fuse_add_direntry_plus(b->req, NULL, 0, name, NULL, 0);
+    size_t need = fuse_add_direntry_plus(b->req, NULL, 0, name, NULL, 0);
 
     if (need > b->size - b->len)
         return false;
@@ -372,16 +371,14 @@ run_readdir(struct mlc_op *op, struct mlc_ask *ask)
     for (; i < l->n + 2; i++) {
         bool is_dot = i < 2, is_added;
         const struct listed *e = is_dot ? NULL : &l->items[i - 2];
-        const char *name = i == 0   ? "."
-                           : i == 1 ? ".."
-                                    : l->names + e->name;
+        const char *name = i == 0 ? "." : i == 1 ? ".." : l->names + e->name;
         ino_t ino = is_dot ? dir->ino : e->ino;
         mode_t mode = is_dot ? S_IFDIR : DTTOIF(e->type);
 
-        is_added = op->is_plus ? add_plus(fs, &b, dir, name, ino, mode,
-                                          (off_t)i + 1,
-                                          with_attributes && !is_dot)
-                               : add_plain(&b, name, ino, mode, (off_t)i + 1);
+        is_added = op->is_plus
+                       ? add_plus(fs, &b, dir, name, ino, mode, (off_t)i + 1,
+                                  with_attributes && !is_dot)
+                       : add_plain(&b, name, ino, mode, (off_t)i + 1);
         if (!is_added)
             break;
     }

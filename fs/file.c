@@ -45,7 +45,8 @@ mlc_handle_free(struct mlc_fs *fs, struct mlc_handle *h)
     free(h);
 }
 
-/* --- open --------------------------------------------------------------------- */
+/* --- open
+ * --------------------------------------------------------------------- */
 
 /* Has the file changed since it was last opened?  If not, the kernel may keep
  * what it has cached of it. */
@@ -163,8 +164,7 @@ open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
     r = mlc_node_path(fs, n, &path);
     if (r < 0)
         return r;
-    if ((is_write || is_trunc) &&
-        (n->type != MLC_NODE_LOCAL || n->is_cached)) {
+    if ((is_write || is_trunc) && (n->type != MLC_NODE_LOCAL || n->is_cached)) {
         if (!is_trunc)
             return op->ctx.uid == 0 ? -EPERM : -EACCES;
         r = mlc_local_supersede(fs, n, path, &op->ctx);
@@ -230,7 +230,8 @@ mlc_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     mlc_op_start(op);
 }
 
-/* --- read ---------------------------------------------------------------------- */
+/* --- read
+ * ---------------------------------------------------------------------- */
 
 static void
 reply_fd(fuse_req_t req, int fd, size_t size, off_t off)
@@ -329,7 +330,8 @@ mlc_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     mlc_op_start(op);
 }
 
-/* --- write ---------------------------------------------------------------------- */
+/* --- write
+ * ---------------------------------------------------------------------- */
 
 void
 mlc_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *buf,

@@ -40,8 +40,8 @@ id_from_statx(const struct stat *st, const struct statx *sx,
     ret->ino = st->st_ino;
     ret->birth_ns = 0;
     if (sx->stx_mask & STATX_BTIME)
-        ret->birth_ns = sx->stx_btime.tv_sec * INT64_C(1000000000) +
-                        sx->stx_btime.tv_nsec;
+        ret->birth_ns =
+            sx->stx_btime.tv_sec * INT64_C(1000000000) + sx->stx_btime.tv_nsec;
 }
 
 void

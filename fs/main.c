@@ -33,7 +33,8 @@
 #define MAX_LOG       (1024 * 1024)
 #define WAKE_MS       50
 
-/* --- a mount of ours that is there already --------------------------------------- */
+/* --- a mount of ours that is there already
+ * --------------------------------------- */
 
 /* Finds the mountinfo line of a mlcachefs mounted exactly at path. */
 static bool
@@ -54,8 +55,8 @@ find_own_mount(const char *path, unsigned *ret_major, unsigned *ret_minor)
         /* Octal escapes for blanks: only ever compared, so decode in place. */
         for (char *p = where, *q = where;; p++, q++) {
             if (p[0] == '\\' && p[1] && p[2] && p[3]) {
-                *q = (char)((p[1] - '0') * 64 + (p[2] - '0') * 8 +
-                            (p[3] - '0'));
+                *q =
+                    (char)((p[1] - '0') * 64 + (p[2] - '0') * 8 + (p[3] - '0'));
                 p += 3;
             } else {
                 *q = *p;
@@ -111,8 +112,8 @@ clear_mountpoint(const char *given)
         mlc_autofree char *real = realpath(path, NULL);
 
         if (real && find_own_mount(real, &major, &minor))
-            return mlc_log_err(-EBUSY,
-                               "%s: a mlcachefs is mounted there already", path);
+            return mlc_log_err(
+                -EBUSY, "%s: a mlcachefs is mounted there already", path);
         return 0;
     }
     if (errno != ENOTCONN)
@@ -126,7 +127,8 @@ clear_mountpoint(const char *given)
     return 0;
 }
 
-/* --- readiness ---------------------------------------------------------------------- */
+/* --- readiness
+ * ---------------------------------------------------------------------- */
 
 static void
 raise_read_ahead(const struct mlc_fs *fs)
@@ -238,7 +240,8 @@ mlc_ops_init(struct fuse_lowlevel_ops *ops)
     };
 }
 
-/* --- the session ----------------------------------------------------------------------- */
+/* --- the session
+ * ----------------------------------------------------------------------- */
 
 static void
 append_escaped(struct mlc_buf *b, const char *text)
@@ -348,7 +351,9 @@ log_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
         mlc_debug("fuse", "%s", text);
 }
 
-/* --- background --------------------------------------------------------------------------- */
+/* --- background
+ * ---------------------------------------------------------------------------
+ */
 
 /* In the parent, does not return: waits for the child's word. */
 static int
@@ -410,7 +415,9 @@ leave_terminal(const struct mlc_fs *fs)
         mlc_debug("fs", "chdir: %m");
 }
 
-/* --- main ------------------------------------------------------------------------------------ */
+/* --- main
+ * ------------------------------------------------------------------------------------
+ */
 
 static int
 serve(struct mlc_fs *fs, const struct mlc_args *args)

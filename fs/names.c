@@ -24,7 +24,8 @@ fs_of(fuse_req_t req)
     return fuse_req_userdata(req);
 }
 
-/* --- look-up --------------------------------------------------------------- */
+/* --- look-up ---------------------------------------------------------------
+ */
 
 /* Names that are not paths in a domain: the domains' roots and .mlcachefs/ in
  * the mount's root; the store's own .mlcachefs elsewhere, which is hidden. */
@@ -222,7 +223,8 @@ mlc_op_forget_multi(fuse_req_t req, size_t count,
     fuse_reply_none(req);
 }
 
-/* --- attributes -------------------------------------------------------------- */
+/* --- attributes --------------------------------------------------------------
+ */
 
 static struct mlc_handle *
 handle_of(struct fuse_file_info *fi)
@@ -280,9 +282,9 @@ set_local(int fd, int dirfd, const char *name, bool is_link,
         uid_t uid = to_set & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1;
         gid_t gid = to_set & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1;
 
-        if ((fd >= 0 ? fchown(fd, uid, gid)
-                     : fchownat(dirfd, name, uid, gid, AT_SYMLINK_NOFOLLOW)) <
-            0)
+        if ((fd >= 0
+                 ? fchown(fd, uid, gid)
+                 : fchownat(dirfd, name, uid, gid, AT_SYMLINK_NOFOLLOW)) < 0)
             return -errno;
     }
     if (to_set & FUSE_SET_ATTR_MODE) {
@@ -431,7 +433,8 @@ mlc_op_statfs(fuse_req_t req, fuse_ino_t ino)
         fuse_reply_statfs(req, &st);
 }
 
-/* --- creating ------------------------------------------------------------------ */
+/* --- creating
+ * ------------------------------------------------------------------ */
 
 enum make_kind { MAKE_NODE, MAKE_DIR, MAKE_SYMLINK, MAKE_FILE };
 
@@ -523,13 +526,12 @@ make_local(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *dir,
 }
 
 static void
-reply_make(fuse_req_t req, fuse_ino_t parent, const char *name,
-           struct make *m)
+reply_make(fuse_req_t req, fuse_ino_t parent, const char *name, struct make *m)
 {
     struct mlc_fs *fs = fs_of(req);
     struct fuse_entry_param e;
-    int r = make_local(fs, fuse_req_ctx(req), mlc_node_of(fs, parent), name, m,
-                       &e);
+    int r =
+        make_local(fs, fuse_req_ctx(req), mlc_node_of(fs, parent), name, m, &e);
 
     if (r < 0)
         mlc_reply_err(fs, req, r);
@@ -541,8 +543,7 @@ void
 mlc_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
              dev_t rdev)
 {
-    struct make m = {
-        .kind = MAKE_NODE, .mode = mode, .rdev = rdev, .fd = -1};
+    struct make m = {.kind = MAKE_NODE, .mode = mode, .rdev = rdev, .fd = -1};
 
     reply_make(req, parent, name, &m);
 }
@@ -654,7 +655,8 @@ mlc_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
         mlc_node_put_lookup(fs, n);
 }
 
-/* --- removing -------------------------------------------------------------------- */
+/* --- removing
+ * -------------------------------------------------------------------- */
 
 /* Does the backend know something under path besides what lies on disk? */
 static bool
@@ -820,7 +822,8 @@ mlc_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     mlc_op_start(op);
 }
 
-/* --- renaming ---------------------------------------------------------------------- */
+/* --- renaming
+ * ---------------------------------------------------------------------- */
 
 /* The destination as the backend sees it: may something be put there? */
 static int
@@ -914,8 +917,7 @@ do_rename(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
         if (n && n->type == MLC_NODE_OBJECT)
             mlc_node_become_local(fs, n, &id, false);
         mlc_node_unref(fs, n);
-        mlc_node_move(fs, olddir, oldname, dir, name,
-                      flags & RENAME_EXCHANGE);
+        mlc_node_move(fs, olddir, oldname, dir, name, flags & RENAME_EXCHANGE);
     }
     pthread_rwlock_unlock(&fs->names);
     if (r < 0)

@@ -25,8 +25,8 @@
 #define MAX_HIDDEN ((size_t)1 << 20)
 
 struct mlc_link {
-    struct mlc_node *dir;      /* a reference */
-    struct mlc_node *node;     /* no reference: the node owns its links */
+    struct mlc_node *dir;       /* a reference */
+    struct mlc_node *node;      /* no reference: the node owns its links */
     struct mlc_link *hash_next; /* chain of the name hash */
     struct mlc_link *next;      /* the node's other names */
     uint64_t hash;
@@ -405,7 +405,8 @@ mlc_node_child_path(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
     return path_locked(dir, name, ret_path);
 }
 
-/* --- what a look-up found -------------------------------------------------- */
+/* --- what a look-up found --------------------------------------------------
+ */
 
 static enum mlc_node_type
 type_of(const struct mlc_entry *e, const struct stat *st)
@@ -684,8 +685,7 @@ mlc_node_become_local(struct mlc_fs *fs, struct mlc_node *n,
 }
 
 void
-mlc_node_add_handle(struct mlc_fs *fs, struct mlc_node *n,
-                    struct mlc_handle *h)
+mlc_node_add_handle(struct mlc_fs *fs, struct mlc_node *n, struct mlc_handle *h)
 {
     MLC_LOCK_SCOPE(&fs->table.lock);
 
@@ -710,7 +710,8 @@ mlc_node_remove_handle(struct mlc_fs *fs, struct mlc_node *n,
     maybe_free_locked(&fs->table, n);
 }
 
-/* --- hidden names ---------------------------------------------------------- */
+/* --- hidden names ----------------------------------------------------------
+ */
 
 static struct mlc_hidden **
 hidden_slot_locked(struct mlc_table *t, const struct mlc_domain *d,
@@ -798,8 +799,7 @@ mlc_is_hidden(struct mlc_fs *fs, const struct mlc_domain *d, const char *path)
 }
 
 void
-mlc_unhide_below(struct mlc_fs *fs, const struct mlc_domain *d,
-                 const char *dir)
+mlc_unhide_below(struct mlc_fs *fs, const struct mlc_domain *d, const char *dir)
 {
     struct mlc_table *t = &fs->table;
 

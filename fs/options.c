@@ -46,14 +46,14 @@ const struct mlc_option mlc_core_options[] = {
 /* Generic mount options that mount(8) and fstab pass on and that mean nothing
  * to a FUSE file system. */
 static const char *const ignored[] = {
-    "auto",  "noauto", "defaults", "user",  "users",       "nouser", "owner",
+    "auto",  "noauto", "defaults", "user",   "users",      "nouser", "owner",
     "group", "nofail", "_netdev",  "nolock", "nobootwait", "rw",     NULL};
 
 /* Those that libfuse and the kernel understand. */
 static const char *const passed_on[] = {
-    "suid",     "nosuid",  "dev",         "nodev",     "exec",
-    "noexec",   "atime",   "noatime",     "sync",      "async",
-    "dirsync",  "nodiratime", "relatime", "norelatime", "strictatime",
+    "suid",         "nosuid",     "dev",      "nodev",      "exec",
+    "noexec",       "atime",      "noatime",  "sync",       "async",
+    "dirsync",      "nodiratime", "relatime", "norelatime", "strictatime",
     "auto_unmount", "allow_root", NULL};
 
 static bool
@@ -65,8 +65,7 @@ is_in(const char *const *list, const char *name)
     return false;
 }
 
-static int complain(const char *fmt, ...)
-    __attribute__((format(printf, 1, 2)));
+static int complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 static int
 complain(const char *fmt, ...)
@@ -266,8 +265,7 @@ mlc_print_help(const struct mlc_options *options)
            "  -V   version\n\n"
            "domains:\n");
     for (size_t i = 0; mlc_backends[i]; i++)
-        printf("  %-24s %s\n", mlc_backends[i]->name,
-               mlc_backends[i]->summary);
+        printf("  %-24s %s\n", mlc_backends[i]->name, mlc_backends[i]->summary);
     printf("\noptions:\n");
     mlc_options_each(options, print_row, NULL);
     printf("\nTIME is weeks=, days=, hours=, minutes=, seconds=, "

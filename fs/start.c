@@ -23,7 +23,8 @@
 /* The layout of .mlcachefs/; another number is refused. */
 #define STORE_FORMAT "mlcachefs store 1\n"
 
-/* --- paths ------------------------------------------------------------------- */
+/* --- paths -------------------------------------------------------------------
+ */
 
 /* The path with every symlink of its existing part resolved. Caller frees;
  * NULL: out of memory or absurd. */
@@ -135,7 +136,8 @@ check_apart(struct mlc_fs *fs, const char *what, const char *path)
     return 0;
 }
 
-/* --- STORE ---------------------------------------------------------------------- */
+/* --- STORE
+ * ---------------------------------------------------------------------- */
 
 static int
 choose_store(struct mlc_fs *fs)
@@ -244,8 +246,9 @@ open_private(struct mlc_fs *fs, int dirfd, const char *path, int *ret_fd)
         r = -errno;
         if (fs->is_read_only)
             return 0;
-        return mlc_log_err(r, "%s cannot be written (%s): choose another "
-                              "store or mount with -o ro",
+        return mlc_log_err(r,
+                           "%s cannot be written (%s): choose another "
+                           "store or mount with -o ro",
                            path, strerrorname_np(-r));
     }
     *ret_fd = openat(dirfd, MLC_PRIVATE_DIR,
@@ -258,8 +261,9 @@ open_private(struct mlc_fs *fs, int dirfd, const char *path, int *ret_fd)
         *ret_fd = -1;
         if (fs->is_read_only)
             return 0;
-        return mlc_log_err(r, "%s cannot be written (%s): choose another "
-                              "store or mount with -o ro",
+        return mlc_log_err(r,
+                           "%s cannot be written (%s): choose another "
+                           "store or mount with -o ro",
                            path, strerrorname_np(-r));
     }
     r = check_format(*ret_fd, path);
@@ -301,7 +305,8 @@ open_store_dir(struct mlc_fs *fs)
     return 0;
 }
 
-/* --- the engine and the domains --------------------------------------------------- */
+/* --- the engine and the domains
+ * --------------------------------------------------- */
 
 static int64_t
 lookup_budget_ms(void)
@@ -322,8 +327,7 @@ open_engine(struct mlc_fs *fs)
         .memory = mlc_opt_size(fs->options, "memory"),
         .timeout_ms = mlc_opt_time_ms(fs->options, "timeout"),
         .lookup_ms = lookup_budget_ms(),
-        .max_connections =
-            (unsigned)mlc_opt_number(fs->options, "connections"),
+        .max_connections = (unsigned)mlc_opt_number(fs->options, "connections"),
         .is_whole = strcmp(fetch, "whole") == 0,
         /* Who may not write the store has nowhere to put what it fetches. */
         .is_offline = mlc_opt_flag(fs->options, "offline") || fs->privfd < 0,
@@ -410,9 +414,8 @@ place_default(struct mlc_fs *fs, struct mlc_domain *d)
     }
     d->bases[0].fd =
         openat(fs->storefd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return d->bases[0].fd < 0
-               ? mlc_log_err(-errno, "%s: %m", d->bases[0].path)
-               : 0;
+    return d->bases[0].fd < 0 ? mlc_log_err(-errno, "%s: %m", d->bases[0].path)
+                              : 0;
 }
 
 static int

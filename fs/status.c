@@ -71,11 +71,10 @@ domain_json(struct mlc_domain *d)
     struct mlc_status s;
 
     mlc_domain_get_status(d, &s);
-    return json_pack("{s:s, s:I, s:I, s:I, s:I}", "path",
-                     d->bases[d->n_bases - 1].path, "entries",
-                     (json_int_t)s.entries, "hits", (json_int_t)s.hits,
-                     "misses", (json_int_t)s.misses, "errors",
-                     (json_int_t)s.errors);
+    return json_pack(
+        "{s:s, s:I, s:I, s:I, s:I}", "path", d->bases[d->n_bases - 1].path,
+        "entries", (json_int_t)s.entries, "hits", (json_int_t)s.hits, "misses",
+        (json_int_t)s.misses, "errors", (json_int_t)s.errors);
 }
 
 static int

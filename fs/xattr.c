@@ -19,10 +19,9 @@
 #define OUR_PREFIX "user.mlcachefs."
 #define MIME_TYPE  "user.mime_type"
 
-static const char *const our_names[] = {"state",   "url",     "etag",
-                                        "present", "expires", "filename",
-                                        "pin",     "refresh", "verify",
-                                        "evict",   NULL};
+static const char *const our_names[] = {
+    "state", "url",     "etag",   "present", "expires", "filename",
+    "pin",   "refresh", "verify", "evict",   NULL};
 
 static bool
 is_ours(const char *name)
@@ -58,7 +57,8 @@ open_for_xattr(struct mlc_fs *fs, struct mlc_node *n, char *ret_proc,
     return fd;
 }
 
-/* --- what the cache knows ------------------------------------------------------ */
+/* --- what the cache knows
+ * ------------------------------------------------------ */
 
 static struct mlc_object *
 any_object(struct mlc_fs *fs, struct mlc_node *n)
@@ -102,9 +102,9 @@ state_of(struct mlc_fs *fs, struct mlc_node *n, const char *path, char *buf,
     case MLC_NODE_OBJECT: {
         uint64_t present = present_of(fs, n, path);
 
-        state = present == 0         ? "remote"
+        state = present == 0        ? "remote"
                 : present < n->size ? "partial"
-                                     : "cached";
+                                    : "cached";
         break;
     }
     case MLC_NODE_SYMLINK:
@@ -191,7 +191,8 @@ reply_value(struct mlc_fs *fs, fuse_req_t req, const char *value, size_t len,
         fuse_reply_buf(req, value, len);
 }
 
-/* --- operations ------------------------------------------------------------------ */
+/* --- operations
+ * ------------------------------------------------------------------ */
 
 void
 mlc_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
@@ -260,9 +261,8 @@ mlc_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
     if (fd < 0)
         mlc_reply_err(fs, req, fd == -ENODATA ? -EOPNOTSUPP : fd);
     else
-        mlc_reply_err(fs, req,
-                      setxattr(proc, name, value, size, flags) < 0 ? -errno
-                                                                   : 0);
+        mlc_reply_err(
+            fs, req, setxattr(proc, name, value, size, flags) < 0 ? -errno : 0);
 }
 
 void

@@ -37,8 +37,8 @@ struct mlc_fetch_conf {
 };
 
 struct mlc_fetch_spec {
-    const char *url;     /* copied; always asked first, may redirect */
-    const char *label;   /* copied */
+    const char *url;      /* copied; always asked first, may redirect */
+    const char *label;    /* copied */
     bool check_validator; /* ETag/Last-Modified of all answers must agree */
     /* Gives the token at each new request to 'url' (malloc'd, NULL: none);
      * may be NULL.  Must not block. */

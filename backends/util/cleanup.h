@@ -72,8 +72,7 @@ mlc_lock_(pthread_mutex_t *m)
 
 /* Holds the mutex until the end of the enclosing scope. */
 #define MLC_LOCK_SCOPE(m)                                                      \
-    __attribute__((cleanup(mlc_cleanup_unlock), unused))                       \
-    pthread_mutex_t *MLC_CONCAT(                                               \
-        mlc_scope_, __LINE__) = mlc_lock_(m)
+    __attribute__((cleanup(mlc_cleanup_unlock), unused)) pthread_mutex_t *     \
+    MLC_CONCAT(mlc_scope_, __LINE__) = mlc_lock_(m)
 
 #endif
