@@ -304,7 +304,7 @@ lookup_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
     if (!*p->rest) {
         /* A cache that was there before us goes on without the Hub. */
         if (local && r < 0 && r != -EAGAIN)
-            return answer_local(local, ret);
+            return answer_dir(local, 0, MLC_HF_SHORT_TTL_MS, ret);
         if (r == 0)
             r = mlc_hf_adopt_commit(hf, p, p->commit);
         if (r < 0)
@@ -907,6 +907,8 @@ hf_removed(struct mlc_domain *d, const char *path)
         mlc_hf_drop_commit(hf, &p);
     if (p.where == MLC_HF_REF)
         mlc_hf_drop_ref(hf, &p, p.rest);
+    if (p.where == MLC_HF_BLOB)
+        mlc_hf_forget_bad(hf, &p);
     if (p.where == MLC_HF_BLOB && d->store) {
         key = object_key(p.rest);
         if (key)

@@ -229,6 +229,7 @@ int mlc_hf_blob_stat(struct mlc_hf *hf, const char *folder, const char *etag,
 /* A client's blob: checked on the SLOW lane. */
 void mlc_hf_verify(struct mlc_hf *hf, const struct mlc_hf_path *p);
 bool mlc_hf_is_bad(struct mlc_hf *hf, const struct mlc_hf_path *p, ino_t ino);
+void mlc_hf_forget_bad(struct mlc_hf *hf, const struct mlc_hf_path *p);
 void mlc_hf_verifies_free(struct mlc_hf *hf);
 
 #endif
