@@ -214,6 +214,14 @@ int mlc_hf_ask(struct mlc_hf *hf, const struct mlc_hf_path *p,
 char *mlc_hf_resolve_url(struct mlc_hf *hf, const struct mlc_hf_path *p,
                          const char *sha, const char *path);
 
+/* --- hf.c, hf_list.c ------------------------------------------------- */
+
+/* 0: *ret is a reference to the files of p->commit; else as mlc_hf_ask(). */
+int mlc_hf_need_tree(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                     struct mlc_ask *ask, struct mlc_hf_tree **ret);
+int mlc_hf_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
+                mlc_list_fn *emit, void *arg);
+
 /* --- hf_home.c: a cache that the stock tools can read ----------------- */
 
 /* Puts pointer, refs and tree file on disk for a blob that is there. */
