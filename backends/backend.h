@@ -56,7 +56,7 @@ struct mlc_domain {
     bool (*is_inside)(const struct mlc_domain *d, const char *path,
                       const char **ret_inside);
     const void *fs; /* fs/'s own */
-    void *priv; /* priv_size zeroed bytes for the backend */
+    void *priv;     /* priv_size zeroed bytes for the backend */
     /* level 0; registry.c's: one call at a time.  pthread_mutex_init() it
      * before open (or leave it PTHREAD_MUTEX_INITIALIZER). */
     pthread_mutex_t turn;
@@ -77,13 +77,13 @@ enum mlc_kind {
 /* What is at a path. Zeroed before lookup; text is freed by the core. */
 struct mlc_entry {
     enum mlc_kind kind;
-    uint64_t size;     /* bytes; of a SYMLINK, INLINE: set by the core */
-    uint64_t present;  /* OBJECT: bytes on disk so far */
-    int64_t mtime_ms;  /* real time; stable over remounts */
-    uint64_t content;  /* equal means the same bytes; OBJECT, PRIVATE */
-    uint32_t ttl_ms;   /* how long the kernel may believe this entry (and,
-                          for -ENOENT, its absence) */
-    unsigned mode;     /* permission bits; 0: 0644, 0755, as the kind */
+    uint64_t size;    /* bytes; of a SYMLINK, INLINE: set by the core */
+    uint64_t present; /* OBJECT: bytes on disk so far */
+    int64_t mtime_ms; /* real time; stable over remounts */
+    uint64_t content; /* equal means the same bytes; OBJECT, PRIVATE */
+    uint32_t ttl_ms;  /* how long the kernel may believe this entry (and,
+                         for -ENOENT, its absence) */
+    unsigned mode;    /* permission bits; 0: 0644, 0755, as the kind */
     /* LOCAL: these bytes are finished content of an origin, verified when it
      * was stored: writing in place is refused. */
     bool is_cached;
@@ -165,8 +165,8 @@ extern const struct mlc_backend *const mlc_backends[]; /* NULL-ended */
 int mlc_domain_lookup(struct mlc_domain *d, const char *path,
                       const struct stat *local, struct mlc_ask *ask,
                       struct mlc_entry *ret);
-int mlc_domain_list(struct mlc_domain *d, const char *path,
-                    struct mlc_ask *ask, mlc_list_fn *emit, void *arg);
+int mlc_domain_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
+                    mlc_list_fn *emit, void *arg);
 int mlc_domain_locate(struct mlc_domain *d, const char *path,
                       struct mlc_ask *ask, struct mlc_object **ret);
 bool mlc_domain_is_unlisted(struct mlc_domain *d, const char *dir,
