@@ -10,7 +10,6 @@
 
 #include "backends/hf_i.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -32,7 +31,6 @@
 #define MAX_TURNS    8
 #define MAX_TREES    16 /* that one look-up of a blob asks for */
 #define MAX_INLINE   ((size_t)1 << 29)
-#define MAX_LISTING  ((size_t)64 << 20)
 #define CACHEDIR_TAG "Signature: 8a477f597d28d172789f06886806bc55\n"
 
 MLC_DEFINE_CLEANUP(tree, struct mlc_hf_tree *, mlc_hf_tree_unref);
@@ -108,10 +106,9 @@ need_repo(struct mlc_hf *hf, const struct mlc_hf_path *p, struct mlc_ask *ask)
     return -EIO;
 }
 
-/* 0: *ret is a reference to the files of p->commit, which is listed now. */
-static int
-need_tree(struct mlc_hf *hf, const struct mlc_hf_path *p, struct mlc_ask *ask,
-          struct mlc_hf_tree **ret)
+int
+mlc_hf_need_tree(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                 struct mlc_ask *ask, struct mlc_hf_tree **ret)
 {
     for (unsigned i = 0; i < MAX_TURNS; i++) {
         int r = mlc_hf_tree_known(hf, p, p->commit, ret);
@@ -131,14 +128,6 @@ need_tree(struct mlc_hf *hf, const struct mlc_hf_path *p, struct mlc_ask *ask,
 
 /* --- hub/R/refs -------------------------------------------------------- */
 
-static bool
-is_below(const char *rev, const char *dir)
-{
-    size_t len = strlen(dir);
-
-    return strncmp(rev, dir, len) == 0 && rev[len] == '/';
-}
-
 enum ref_state { REF_UNKNOWN, REF_DIR, REF_KNOWN };
 
 struct known_ref {
@@ -157,7 +146,7 @@ find_ref(struct mlc_hf *hf, const struct mlc_hf_path *p, struct known_ref *ret)
     for (size_t i = 0; repo && i < repo->n_refs; i++) {
         const struct mlc_hf_ref *f = &repo->refs[i];
 
-        if (is_below(f->rev, p->rest)) {
+        if (mlc_hf_rev_is_below(f->rev, p->rest)) {
             state = REF_DIR;
         } else if (strcmp(f->rev, p->rest) == 0) {
             memcpy(ret->sha, f->sha, sizeof ret->sha);
@@ -183,7 +172,7 @@ has_names_below(struct mlc_hf *hf, const struct mlc_hf_path *p,
         return false;
     *ret_is_dir = false;
     for (size_t i = 0; i < repo->n_names; i++)
-        *ret_is_dir |= is_below(repo->names[i], p->rest);
+        *ret_is_dir |= mlc_hf_rev_is_below(repo->names[i], p->rest);
     if (*ret_is_dir && hf->ref_ttl_ms > limit_ms)
         limit_ms = hf->ref_ttl_ms;
     return mlc_mono_ms() - repo->names_ms < limit_ms;
@@ -300,11 +289,11 @@ lookup_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
                    ? answer_dir(local, 0, MLC_TTL_FOREVER, ret)
                    : answer_local(local, ret);
 
-    r = need_tree(hf, p, ask, &t);
+    r = mlc_hf_need_tree(hf, p, ask, &t);
     if (!*p->rest) {
         /* A cache that was there before us goes on without the Hub. */
         if (local && r < 0 && r != -EAGAIN)
-            return answer_local(local, ret);
+            return answer_dir(local, 0, MLC_HF_SHORT_TTL_MS, ret);
         if (r == 0)
             r = mlc_hf_adopt_commit(hf, p, p->commit);
         if (r < 0)
@@ -344,7 +333,7 @@ lookup_absent(struct mlc_hf *hf, const struct mlc_hf_path *p,
         return S_ISDIR(local->st_mode)
                    ? answer_dir(local, 0, MLC_TTL_FOREVER, ret)
                    : answer_local(local, ret);
-    r = need_tree(hf, p, ask, &t);
+    r = mlc_hf_need_tree(hf, p, ask, &t);
     if (r == -EAGAIN || r == -ENOMEM)
         return r;
     if (!*p->rest) {
@@ -386,7 +375,7 @@ lookup_tree(struct mlc_hf *hf, const struct mlc_hf_path *p,
 
     if (local)
         return answer_local(local, ret);
-    r = need_tree(hf, p, ask, &t);
+    r = mlc_hf_need_tree(hf, p, ask, &t);
     if (r == 0)
         r = mlc_hf_adopt_commit(hf, p, p->commit);
     if (r < 0)
@@ -573,7 +562,7 @@ hf_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     return mlc_store_get(d->store, &spec, ret);
 }
 
-/* --- look-up and listing ------------------------------------------------ */
+/* --- look-up ------------------------------------------------ */
 
 static int
 hf_lookup(struct mlc_domain *d, const char *path, const struct stat *local,
@@ -624,222 +613,6 @@ hf_lookup(struct mlc_domain *d, const char *path, const struct stat *local,
         return lookup_absent(hf, &p, local, ask, ret);
     }
     return -ENOENT;
-}
-
-/* Names are gathered under the lock and handed out without it: one byte of
- * type, the name, a NUL. */
-static int
-gather(struct mlc_buf *names, unsigned char type, const char *name, size_t len)
-{
-    int r = mlc_buf_append(names, &type, 1);
-
-    if (r == 0)
-        r = mlc_buf_append(names, name, len);
-    return r < 0 ? r : mlc_buf_append(names, "", 1);
-}
-
-static int
-gather_repos(struct mlc_hf *hf, struct mlc_buf *names)
-{
-    int r = 0;
-
-    MLC_LOCK_SCOPE(&hf->lock);
-    for (size_t i = 0; r == 0 && i < hf->n_repos; i++)
-        r = gather(names, DT_DIR, hf->repos[i]->folder,
-                   strlen(hf->repos[i]->folder));
-    return r;
-}
-
-static bool
-has_commit(const struct mlc_hf_repo *repo, const char *sha)
-{
-    for (size_t i = 0; i < repo->n_commits; i++)
-        if (strcmp(repo->commits[i].sha, sha) == 0)
-            return true;
-    return false;
-}
-
-/* What is directly below refs/DIR. */
-static int
-gather_refs(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *dir,
-            struct mlc_buf *names)
-{
-    const struct mlc_hf_repo *repo;
-    int r = 0;
-
-    MLC_LOCK_SCOPE(&hf->lock);
-    repo = mlc_hf_repo_get_locked(hf, p);
-    for (size_t i = 0; repo && r == 0 && i < repo->n_refs; i++) {
-        const char *rev = repo->refs[i].rev;
-        size_t len;
-
-        if (*dir && !is_below(rev, dir))
-            continue;
-        if (!has_commit(repo, repo->refs[i].sha))
-            continue;
-        if (*dir)
-            rev += strlen(dir) + 1;
-        len = strcspn(rev, "/");
-        r = gather(names, rev[len] ? DT_DIR : DT_REG, rev, len);
-    }
-    return r;
-}
-
-static int
-gather_commits(struct mlc_hf *hf, const struct mlc_hf_path *p,
-               struct mlc_buf *names)
-{
-    const struct mlc_hf_repo *repo;
-    int r = 0;
-
-    MLC_LOCK_SCOPE(&hf->lock);
-    repo = mlc_hf_repo_get_locked(hf, p);
-    for (size_t i = 0; repo && r == 0 && i < repo->n_commits; i++)
-        r = gather(names, DT_DIR, repo->commits[i].sha, MLC_HF_SHA_LEN);
-    return r;
-}
-
-/* Calls fn for each tree file of our own; NULL: is there one? */
-static int
-gather_trees(struct mlc_hf *hf, const struct mlc_hf_path *p,
-             struct mlc_buf *names, bool *ret_any)
-{
-    mlc_autofree char *rel = mlc_hf_private(hf, p->folder, "trees");
-    struct dirent *e;
-    DIR *dir = NULL;
-    int r = 0;
-    int fd;
-
-    *ret_any = false;
-    if (hf->d->privfd < 0)
-        return 0;
-    if (!rel)
-        return -ENOMEM;
-    fd = mlc_open_beneath(hf->d->privfd, rel, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0)
-        return 0;
-    dir = fdopendir(fd);
-    if (!dir) {
-        close(fd);
-        return -ENOMEM;
-    }
-    while (r == 0 && (e = readdir(dir))) {
-        char sha[MLC_HF_SHA_LEN + 1] = "";
-
-        if (strlen(e->d_name) != MLC_HF_SHA_LEN + 5 ||
-            strcmp(e->d_name + MLC_HF_SHA_LEN, ".json") != 0)
-            continue;
-        memcpy(sha, e->d_name, MLC_HF_SHA_LEN);
-        if (!mlc_is_hex(sha, MLC_HF_SHA_LEN))
-            continue;
-        *ret_any = true;
-        if (names)
-            r = gather(names, DT_REG, e->d_name, strlen(e->d_name));
-    }
-    closedir(dir);
-    return r;
-}
-
-static int
-gather_areas(struct mlc_hf *hf, const struct mlc_hf_path *p,
-             struct mlc_buf *names)
-{
-    bool has_trees = false;
-    int r;
-
-    r = gather_trees(hf, p, NULL, &has_trees);
-    if (r == 0)
-        r = gather(names, DT_DIR, "blobs", 5);
-    if (r == 0)
-        r = gather(names, DT_DIR, "refs", 4);
-    if (r == 0)
-        r = gather(names, DT_DIR, "snapshots", 9);
-    if (r == 0 && has_trees)
-        r = gather(names, DT_DIR, "trees", 5);
-    return r;
-}
-
-static int
-list_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
-              struct mlc_ask *ask, mlc_list_fn *emit, void *arg)
-{
-    __attribute__((cleanup(mlc_cleanup_tree))) struct mlc_hf_tree *t = NULL;
-    mlc_autofree char *rel = NULL;
-    struct stat st;
-    int dirfd;
-    int r;
-
-    r = need_tree(hf, p, ask, &t);
-    if (r == 0) {
-        r = mlc_hf_tree_list(t, p->rest, emit, arg);
-        return r == -ENOENT ? 0 : r; /* a user's own directory */
-    }
-    if (r == -EAGAIN || r == -ENOMEM)
-        return r;
-    /* What a cache that was there before us holds can be listed as before. */
-    rel = mlc_hf_on_disk(hf, &dirfd, p->folder, "snapshots/%s%s%s", p->commit,
-                         *p->rest ? "/" : "", p->rest);
-    if (rel && fstatat(dirfd, rel, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-        S_ISDIR(st.st_mode))
-        return 0;
-    return r;
-}
-
-static int
-hf_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
-        mlc_list_fn *emit, void *arg)
-{
-    struct mlc_hf *hf = d->priv;
-    struct mlc_hf_path p;
-    struct mlc_buf names;
-    bool any;
-    int r = 0;
-
-    mlc_hf_path_parse(path, &p);
-    mlc_buf_init(&names, MAX_LISTING);
-    switch (p.where) {
-    case MLC_HF_ROOT:
-        r = gather(&names, DT_DIR, "hub", 3);
-        break;
-    case MLC_HF_HUB:
-        r = gather_repos(hf, &names);
-        break;
-    case MLC_HF_REPO:
-        r = gather_areas(hf, &p, &names);
-        break;
-    case MLC_HF_REFS:
-        r = gather_refs(hf, &p, "", &names);
-        break;
-    case MLC_HF_REF:
-        r = gather_refs(hf, &p, p.rest, &names);
-        break;
-    case MLC_HF_SNAPSHOTS:
-        r = gather_commits(hf, &p, &names);
-        break;
-    case MLC_HF_SNAPSHOT:
-        r = list_snapshot(hf, &p, ask, emit, arg);
-        break;
-    case MLC_HF_TREES:
-        r = gather_trees(hf, &p, &names, &any);
-        break;
-    case MLC_HF_LOCAL:
-    case MLC_HF_TAG:
-    case MLC_HF_SHARED:
-    case MLC_HF_BLOBS:
-    case MLC_HF_NO_EXIST:
-    case MLC_HF_BLOB:
-    case MLC_HF_TREE:
-    case MLC_HF_ABSENT:
-        break;
-    }
-    for (size_t i = 0; r == 0 && i < names.len;) {
-        const char *name = names.data + i + 1;
-
-        r = emit(arg, name, (unsigned char)names.data[i]);
-        i += strlen(name) + 2;
-    }
-    mlc_buf_done(&names);
-    return r;
 }
 
 static bool
@@ -907,6 +680,8 @@ hf_removed(struct mlc_domain *d, const char *path)
         mlc_hf_drop_commit(hf, &p);
     if (p.where == MLC_HF_REF)
         mlc_hf_drop_ref(hf, &p, p.rest);
+    if (p.where == MLC_HF_BLOB)
+        mlc_hf_forget_bad(hf, &p);
     if (p.where == MLC_HF_BLOB && d->store) {
         key = object_key(p.rest);
         if (key)
@@ -1019,7 +794,7 @@ const struct mlc_backend mlc_backend_hf = {
     .open = hf_open,
     .close = hf_close,
     .lookup = hf_lookup,
-    .list = hf_list,
+    .list = mlc_hf_list,
     .locate = hf_locate,
     .is_unlisted = hf_is_unlisted,
     .may_create = hf_may_create,

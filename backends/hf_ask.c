@@ -362,7 +362,8 @@ finish(void *arg, const struct mlc_doc_answer *a, struct mlc_doc_verdict *ret)
 
     memset(ret, 0, sizeof *ret);
     if (a->r < 0) {
-        complain(q, a, "%s", strerror(-a->r));
+        if (a->r != -ECANCELED)
+            complain(q, a, "%s", strerror(-a->r));
         ret->r = outer_errno(a->r);
         return;
     }

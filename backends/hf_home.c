@@ -235,8 +235,10 @@ mlc_hf_published(void *arg, const char *home, int r)
     if (!path)
         return;
     mlc_hf_path_parse(path, &p);
-    if (p.where == MLC_HF_BLOB)
-        mlc_hf_point_all(hf, &p);
+    if (p.where != MLC_HF_BLOB)
+        return;
+    mlc_hf_forget_bad(hf, &p); /* inode numbers come again */
+    mlc_hf_point_all(hf, &p);
 }
 
 /* --- blobs that clients bring ------------------------------------------ */
@@ -262,6 +264,23 @@ set_bad(struct mlc_hf *hf, const struct mlc_hf_path *p, ino_t ino)
     MLC_LOCK_SCOPE(&hf->lock);
     bad->next = hf->bad;
     hf->bad = bad;
+}
+
+void
+mlc_hf_forget_bad(struct mlc_hf *hf, const struct mlc_hf_path *p)
+{
+    MLC_LOCK_SCOPE(&hf->lock);
+    for (struct mlc_hf_bad **at = &hf->bad; *at;) {
+        struct mlc_hf_bad *b = *at;
+
+        if (strcmp(b->etag, p->rest) != 0 ||
+            strcmp(b->folder, p->folder) != 0) {
+            at = &b->next;
+            continue;
+        }
+        *at = b->next;
+        free(b);
+    }
 }
 
 bool

@@ -214,6 +214,14 @@ int mlc_hf_ask(struct mlc_hf *hf, const struct mlc_hf_path *p,
 char *mlc_hf_resolve_url(struct mlc_hf *hf, const struct mlc_hf_path *p,
                          const char *sha, const char *path);
 
+/* --- hf.c, hf_list.c ------------------------------------------------- */
+
+/* 0: *ret is a reference to the files of p->commit; else as mlc_hf_ask(). */
+int mlc_hf_need_tree(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                     struct mlc_ask *ask, struct mlc_hf_tree **ret);
+int mlc_hf_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
+                mlc_list_fn *emit, void *arg);
+
 /* --- hf_home.c: a cache that the stock tools can read ----------------- */
 
 /* Puts pointer, refs and tree file on disk for a blob that is there. */
@@ -229,6 +237,7 @@ int mlc_hf_blob_stat(struct mlc_hf *hf, const char *folder, const char *etag,
 /* A client's blob: checked on the SLOW lane. */
 void mlc_hf_verify(struct mlc_hf *hf, const struct mlc_hf_path *p);
 bool mlc_hf_is_bad(struct mlc_hf *hf, const struct mlc_hf_path *p, ino_t ino);
+void mlc_hf_forget_bad(struct mlc_hf *hf, const struct mlc_hf_path *p);
 void mlc_hf_verifies_free(struct mlc_hf *hf);
 
 #endif

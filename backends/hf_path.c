@@ -328,3 +328,11 @@ mlc_hf_next_url(const char *link, const char *endpoint, char **ret)
     *ret = NULL;
     return 0;
 }
+
+bool
+mlc_hf_rev_is_below(const char *rev, const char *dir)
+{
+    size_t len = strlen(dir);
+
+    return strncmp(rev, dir, len) == 0 && rev[len] == '/';
+}

@@ -56,6 +56,8 @@ void mlc_hf_path_parse(const char *path, struct mlc_hf_path *ret);
 bool mlc_hf_id_is_valid(const char *id);
 /* A branch, tag, pull request or short hash; full hashes are none. */
 bool mlc_hf_rev_is_valid(const char *rev);
+/* Is rev in the directory 'dir' of refs ("a/b" in "a")? */
+bool mlc_hf_rev_is_below(const char *rev, const char *dir);
 /* "models", "datasets": the API's word and the folder's prefix. */
 const char *mlc_hf_type_name(enum mlc_hf_type type);
 /* What stands before the id in a resolve URL: "", "datasets/". */
