@@ -182,6 +182,7 @@ struct mlc_fs {
     mode_t process_umask;             /* immutable */
     int64_t birth_ms;       /* immutable; the store's: mtime of what has none */
     int64_t started_ms;     /* immutable; monotonic */
+    unsigned max_read;      /* immutable; bytes of one read request */
     int ready_fd;           /* immutable; told when the mount answers; -1 */
     pthread_t ready_thread; /* main thread; see main.c */
     bool has_ready_thread;  /* main thread and init, one after the other */

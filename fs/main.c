@@ -30,6 +30,7 @@
 /* Requests become as large as this when the kernel reads ahead (design.md
  * section 8: measured). */
 #define READ_AHEAD_KB 4096
+#define MAX_REQUEST   (1024 * 1024)
 #define MAX_LOG       (1024 * 1024)
 #define WAKE_MS       50
 
@@ -181,6 +182,27 @@ start_thread(pthread_t *ret, void *(*run)(void *), void *arg)
     return r;
 }
 
+/* The largest read that can be answered by splicing: a pipe must hold it, its
+ * header, and the pages at its ends.  Where a pipe may be no larger than
+ * 1 MiB, replies of a full 1 MiB would be copied, at a third of the speed. */
+static unsigned
+max_read_size(void)
+{
+    const int page = (int)sysconf(_SC_PAGESIZE);
+    int fds[2], size = 0;
+
+    if (pipe2(fds, O_CLOEXEC) == 0) {
+        size = fcntl(fds[0], F_SETPIPE_SZ, 2 * MAX_REQUEST);
+        if (size < 0)
+            size = fcntl(fds[0], F_SETPIPE_SZ, MAX_REQUEST);
+        close(fds[0]);
+        close(fds[1]);
+    }
+    if (size <= 4 * page || size > MAX_REQUEST)
+        return MAX_REQUEST;
+    return (unsigned)(size - 4 * page);
+}
+
 static void
 op_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -195,6 +217,7 @@ op_init(void *userdata, struct fuse_conn_info *conn)
     /* Parked reads hold these slots: the more, the better. */
     conn->max_background = 65535;
     conn->congestion_threshold = 65535;
+    conn->max_read = fs->max_read;
     conn->time_gran = 1;
     if (start_thread(&fs->ready_thread, say_ready, fs) == 0)
         fs->has_ready_thread = true;
@@ -261,6 +284,9 @@ new_session(struct mlc_fs *fs, const char *more_options)
     mlc_buf_init(&list, 64 * 1024);
     mlc_buf_puts(&list, "subtype=mlcachefs,default_permissions,fsname=");
     append_escaped(&list, fs->store_path);
+    /* Both the kernel and libfuse want to be told, and to hear the same. */
+    fs->max_read = max_read_size();
+    mlc_buf_printf(&list, ",max_read=%u", fs->max_read);
     if (fs->is_read_only)
         mlc_buf_puts(&list, ",ro");
     if (mlc_opt_flag(fs->options, "allow_other"))
