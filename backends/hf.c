@@ -284,6 +284,7 @@ lookup_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
     int r;
 
     /* Below a commit that is on disk, what is on disk needs no tree. */
+    ret->is_cached = local && S_ISLNK(local->st_mode);
     if (local && *p->rest)
         return S_ISDIR(local->st_mode)
                    ? answer_dir(local, 0, MLC_TTL_FOREVER, ret)
@@ -557,6 +558,7 @@ hf_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     spec.size = f.size;
     spec.home = home;
     spec.mode = 0666;
+    spec.mtime_ms = mlc_hf_repo_since(hf, &p);
     spec.published = mlc_hf_published;
     spec.published_arg = hf;
     return mlc_store_get(d->store, &spec, ret);

@@ -41,6 +41,15 @@ mlc_hf_blob_stat(struct mlc_hf *hf, const char *folder, const char *etag,
     return S_ISREG(ret->st_mode) ? 0 : -ENOENT;
 }
 
+/* For utimensat: the access time stays. */
+static void
+set_mtime_ms(int64_t ms, struct timespec ret[2])
+{
+    ret[0] = (struct timespec){.tv_nsec = UTIME_OMIT};
+    ret[1] =
+        (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+}
+
 /* 0, also where there is one already. */
 static int
 make_pointer(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha,
@@ -49,6 +58,8 @@ make_pointer(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha,
     mlc_autofree char *rel = NULL;
     mlc_autofree char *text = mlc_hf_pointer_text(f->path, f->etag);
     mlc_autoclose int fd = -1;
+    struct mlc_hf_path of = *p;
+    struct timespec times[2];
     const char *name;
     int dirfd;
     int r;
@@ -63,16 +74,20 @@ make_pointer(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha,
     fd = mlc_open_parent(dirfd, rel, &name);
     if (fd < 0)
         return fd;
-    return symlinkat(text, fd, name) < 0 && errno != EEXIST ? -errno : 0;
+    if (symlinkat(text, fd, name) < 0)
+        return errno == EEXIST ? 0 : -errno;
+    /* The time that the look-up has shown so far. */
+    snprintf(of.commit, sizeof of.commit, "%s", sha);
+    set_mtime_ms(mlc_hf_commit_since(hf, &of), times);
+    utimensat(fd, name, times, AT_SYMLINK_NOFOLLOW);
+    return 0;
 }
 
 static void
 write_ref(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *rev,
           const char *sha, int64_t asked_ms)
 {
-    struct timespec times[2] = {
-        {.tv_nsec = UTIME_OMIT},
-        {.tv_sec = asked_ms / 1000, .tv_nsec = asked_ms % 1000 * 1000000}};
+    struct timespec times[2];
     mlc_autofree char *rel = NULL;
     int64_t mtime_ms = 0;
     bool is_exact = false;
@@ -89,6 +104,7 @@ write_ref(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *rev,
         return;
     /* Not newer than what it says, else it would pass for an answer that was
      * given just now. */
+    set_mtime_ms(asked_ms, times);
     utimensat(dirfd, rel, times, AT_SYMLINK_NOFOLLOW);
 }
 

@@ -59,9 +59,14 @@ is_unchanged(struct mlc_fs *fs, struct mlc_node *n, int fd)
     if (fstat(fd, &st) < 0)
         return false;
     MLC_LOCK_SCOPE(&fs->table.lock);
-    same = n->open_size == st.st_size &&
-           memcmp(&n->open_mtime, &st.st_mtim, sizeof(st.st_mtim)) == 0 &&
-           memcmp(&n->open_ctime, &st.st_ctim, sizeof(st.st_ctim)) == 0;
+    /* What was read of an object before it came home is the same content. */
+    same =
+        n->open_size < 0
+            ? n->is_cached
+            : n->open_size == st.st_size &&
+                  memcmp(&n->open_mtime, &st.st_mtim, sizeof(st.st_mtim)) ==
+                      0 &&
+                  memcmp(&n->open_ctime, &st.st_ctim, sizeof(st.st_ctim)) == 0;
     n->open_size = st.st_size;
     n->open_mtime = st.st_mtim;
     n->open_ctime = st.st_ctim;
@@ -79,17 +84,19 @@ open_local(struct mlc_fs *fs, struct mlc_node *n, const char *path,
     pthread_rwlock_rdlock(&fs->names);
     h->fd = mlc_local_open(n->domain, path, flags, 0);
     pthread_rwlock_unlock(&fs->names);
+    /* The name may be gone, or lead elsewhere by now, changed behind our back:
+     * the kernel looks it up again. */
+    if (h->fd == -ENOENT)
+        return -ESTALE;
     if (h->fd < 0)
         return h->fd;
-    /* The name may lead elsewhere by now, changed behind our back: the kernel
-     * looks it up again. */
     if (fstat(h->fd, &st) < 0)
         return -errno;
     mlc_stat_id(h->fd, &st, &id);
     if (id.dev != n->id.dev || id.ino != n->id.ino ||
         id.birth_ns != n->id.birth_ns)
         return -ESTALE;
-    op->fi.keep_cache = is_unchanged(fs, n, h->fd) || n->is_cached;
+    op->fi.keep_cache = is_unchanged(fs, n, h->fd);
     mlc_local_is_superseded(fs, n->domain, path, true);
     return 0;
 }

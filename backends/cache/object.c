@@ -148,6 +148,7 @@ mlc_object_add_home_locked(struct mlc_object *obj,
     }
     h->dirfd = spec->homefd;
     h->mode = spec->mode;
+    h->mtime_ms = spec->mtime_ms;
     h->published = spec->published;
     h->published_arg = spec->published_arg;
     *p = h;

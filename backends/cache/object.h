@@ -66,7 +66,8 @@ struct mlc_object_spec {
      * store's life); copied.  Parents are made, an existing name replaced. */
     int homefd;
     const char *home;
-    unsigned mode; /* of the published file, umask applied */
+    unsigned mode;    /* of the published file, umask applied */
+    int64_t mtime_ms; /* likewise; what stat showed before; 0: as it comes */
     const struct mlc_feed_ops *feed_ops;
     void *feed; /* taken over if the object is new, else freed */
     /* Called once on a SLOW pool thread when the file is at home (r == 0) or

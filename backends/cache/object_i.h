@@ -51,6 +51,7 @@ struct mlc_home {
     int dirfd;             /* immutable */
     char *path;            /* immutable */
     unsigned mode;         /* immutable */
+    int64_t mtime_ms;      /* immutable */
     void (*published)(void *arg, const char *home, int r);
     void *published_arg;
     bool is_done;   /* object.lock; the file is there */

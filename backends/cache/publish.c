@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "backends/util/cleanup.h"
@@ -86,6 +87,20 @@ copy_bytes(struct mlc_object *obj, int from, int to)
     return 0;
 }
 
+/* The time that the file showed while it was fetched. */
+static void
+set_mtime(const struct mlc_home *h, int fd)
+{
+    struct timespec ts[2] = {
+        {.tv_nsec = UTIME_OMIT},
+        {.tv_sec = h->mtime_ms / 1000,
+         .tv_nsec = (h->mtime_ms % 1000) * 1000000},
+    };
+
+    if (h->mtime_ms > 0 && futimens(fd, ts) < 0)
+        mlc_debug("object", "%s: its time cannot be set: %m", h->path);
+}
+
 /* Puts a copy at base in dir, by way of tmp; synced. */
 static int
 copy_home(struct mlc_object *obj, const struct mlc_home *h, int dir,
@@ -100,6 +115,7 @@ copy_home(struct mlc_object *obj, const struct mlc_home *h, int dir,
     if (to < 0)
         return -errno;
     r = copy_bytes(obj, atomic_load(&obj->fd), to);
+    set_mtime(h, to);
     if (r == 0 && fdatasync(to) < 0)
         r = -errno;
     if (r == 0 && renameat(dir, tmp, dir, base) < 0)
@@ -138,6 +154,7 @@ move_home(struct mlc_object *obj, const struct mlc_home *h, int dir,
     mlc_name_text(obj->name, ".data", text);
     if (obj->size == 0)
         return copy_home(obj, h, dir, tmp, base);
+    set_mtime(h, atomic_load(&obj->fd));
     /* Data before name: after a power cut a name must not outlive its bytes. */
     if (fdatasync(atomic_load(&obj->fd)) < 0)
         return -errno;
