@@ -44,6 +44,7 @@ struct mlc_store {
     struct mlc_slot **slots; /* store.lock; buckets, a power of two */
     size_t n_buckets;        /* store.lock */
     size_t n_slots;          /* store.lock */
+    struct mlc_object *live; /* store.lock; all, the dead ones too */
 };
 
 struct mlc_home {
@@ -81,6 +82,7 @@ struct mlc_failure {
 
 struct mlc_object {
     atomic_uint refs;
+    struct mlc_object *prev_live, *next_live; /* store.lock */
     struct mlc_store *store; /* immutable, as all up to the lock */
     char *key;
     char *label;

@@ -279,11 +279,12 @@ each_object(struct mlc_store *s, void (*fn)(struct mlc_object *obj))
     size_t n = 0;
 
     pthread_mutex_lock(&s->lock);
-    list = calloc(s->n_slots + 1, sizeof(struct mlc_object *));
-    for (size_t i = 0; list && i < s->n_buckets; i++)
-        for (struct mlc_slot *slot = s->slots[i]; slot; slot = slot->next)
-            if (slot->obj)
-                list[n++] = mlc_object_ref(slot->obj);
+    for (struct mlc_object *obj = s->live; obj; obj = obj->next_live)
+        n++;
+    list = calloc(n + 1, sizeof(struct mlc_object *));
+    n = 0;
+    for (struct mlc_object *obj = s->live; list && obj; obj = obj->next_live)
+        list[n++] = mlc_object_ref(obj);
     pthread_mutex_unlock(&s->lock);
     for (size_t i = 0; i < n; i++) {
         fn(list[i]);
@@ -401,6 +402,10 @@ store_get_locked(struct mlc_store *s, const struct mlc_object_spec *spec,
             slot_remove_locked(s, slot);
         return r;
     }
+    slot->obj->next_live = s->live;
+    if (s->live)
+        s->live->prev_live = slot->obj;
+    s->live = slot->obj;
     *ret = slot->obj;
     *ret_is_taken = true;
     return 0;
@@ -531,6 +536,12 @@ mlc_store_forget(struct mlc_store *s, struct mlc_object *obj)
     MLC_LOCK_SCOPE(&s->lock);
     if (atomic_fetch_sub(&obj->refs, 1) != 1)
         return false;
+    if (obj->next_live)
+        obj->next_live->prev_live = obj->prev_live;
+    if (obj->prev_live)
+        obj->prev_live->next_live = obj->next_live;
+    else
+        s->live = obj->next_live;
     slot = slot_find_locked(s, obj->name);
     if (!slot || slot->obj != obj)
         return true;
