@@ -29,11 +29,11 @@ struct toy {
     struct mlc_budget *budget;
     const uint8_t *bytes;
     size_t size;
+    pthread_mutex_t turn; /* one at a time brings pieces */
     pthread_mutex_t lock;
     unsigned puts[64];  /* lock; of each piece */
     unsigned bad_below; /* lock; so many puts of the last piece are wrong */
     unsigned n_wants;   /* lock */
-    uint64_t refused;   /* lock; piece to hand over again, or NONE */
     bool is_silent;     /* lock; brings nothing */
     atomic_bool is_freed;
 };
@@ -54,7 +54,8 @@ struct fixture {
 
 #define NONE UINT64_MAX
 
-static void
+/* false: not now, toy_room() follows. */
+static bool
 toy_put(struct toy *t, struct mlc_object *obj, uint64_t index)
 {
     size_t off = index * MLC_PIECE;
@@ -76,9 +77,21 @@ toy_put(struct toy *t, struct mlc_object *obj, uint64_t index)
     if (r == -EAGAIN) {
         pthread_mutex_lock(&t->lock);
         t->puts[index]--;
-        t->refused = index;
         pthread_mutex_unlock(&t->lock);
     }
+    return r != -EAGAIN;
+}
+
+static void
+toy_bring(struct toy *t, struct mlc_object *obj)
+{
+    uint64_t w;
+
+    pthread_mutex_lock(&t->turn);
+    w = mlc_object_next_wanted(obj, 0, NONE);
+    while (w != NONE && toy_put(t, obj, w))
+        w = mlc_object_next_wanted(obj, w + 1, NONE);
+    pthread_mutex_unlock(&t->turn);
 }
 
 static void
@@ -86,17 +99,13 @@ toy_want(void *feed, struct mlc_object *obj, uint64_t index)
 {
     struct toy *t = feed;
     bool is_silent;
-    uint64_t w;
 
     pthread_mutex_lock(&t->lock);
     t->n_wants++;
     is_silent = t->is_silent;
     pthread_mutex_unlock(&t->lock);
-    if (is_silent)
-        return;
-    for (w = mlc_object_next_wanted(obj, 0, NONE); w != NONE;
-         w = mlc_object_next_wanted(obj, w + 1, NONE))
-        toy_put(t, obj, w);
+    if (!is_silent)
+        toy_bring(t, obj);
 }
 
 static void
@@ -107,15 +116,7 @@ toy_opened(void *feed, struct mlc_object *obj, bool is_open)
 static void
 toy_room(void *feed, struct mlc_object *obj)
 {
-    struct toy *t = feed;
-    uint64_t index;
-
-    pthread_mutex_lock(&t->lock);
-    index = t->refused;
-    t->refused = NONE;
-    pthread_mutex_unlock(&t->lock);
-    if (index != NONE)
-        toy_put(t, obj, index);
+    toy_bring(feed, obj);
 }
 
 static void
@@ -134,8 +135,8 @@ toy_init(struct toy *t, struct fixture *f)
     t->budget = f->bench.budget;
     t->bytes = f->bytes;
     t->size = (size_t)f->spec.size;
-    t->refused = NONE;
     pthread_mutex_init(&t->lock, NULL);
+    pthread_mutex_init(&t->turn, NULL);
 }
 
 static unsigned

@@ -21,10 +21,10 @@
 #include "backends/util/path.h"
 
 #define NONE          UINT64_MAX
-#define REACH         8    /* pieces: 2 MiB ahead of a stream is near */
-#define REACH_UNHEARD 32   /* until its first byte came; kernel read-ahead */
-#define RANGE_CAP     256  /* pieces: 64 MiB a request beside others */
-#define SPLIT_MIN     128  /* pieces: 16 MiB for each half */
+#define REACH         8   /* pieces: 2 MiB ahead of a stream is near */
+#define REACH_UNHEARD 32  /* until its first byte came; kernel read-ahead */
+#define RANGE_MIN     128 /* pieces: 32 MiB a request, if there may be others */
+#define RANGE_MAX     1024 /* pieces: 256 MiB */
 #define TURN          16   /* pieces before a wanted stream gives way */
 #define AHEAD_MAX     64   /* pieces: 16 MiB */
 #define WINDOW_MS     500  /* of measuring, before another connection */
@@ -82,6 +82,7 @@ struct fetch {
     unsigned n_target;
     bool is_settled;
     int64_t window_ms;                        /* 0: not begun */
+    int64_t last_end_ms;                      /* of a stream */
     uint64_t window_bytes, rate, rate_before; /* bytes, bytes per second */
     struct mlc_timer timer;
     struct mlc_object *timer_obj; /* a reference while armed */
@@ -614,10 +615,7 @@ stream_done(struct mlc_net_request *q, int r)
 
     pthread_mutex_lock(&f->lock);
     unlist_locked(f, s);
-    if (f->n_streams == 0) {
-        f->window_ms = 0;
-        f->window_bytes = 0;
-    }
+    f->last_end_ms = now;
     error = judge_locked(f, s, r, now, &is_stale);
     /* Bytes that came well are not asked for again. */
     if (s->piece && s->fill > 0 && !f->no_ranges && error == 0 &&
@@ -698,12 +696,19 @@ static uint64_t
 range_end_locked(struct fetch *f, struct mlc_object *obj, uint64_t first)
 {
     uint64_t end = mlc_object_next_present(obj, first);
+    uint64_t cap;
 
     for (struct stream *s = f->streams; s; s = s->next_stream)
         if (!s->is_cancelled && s->next > first)
             end = min_u64(end, s->next);
-    if (f->n_target > 1 && f->conf.max_connections > 1)
-        end = min_u64(end, first + RANGE_CAP);
+    if (f->conf.max_connections > 1) {
+        /* Leaves something for another connection, at no cost: to cut an
+         * answer short loses the megabytes that are under way, so ranges are
+         * bounded from the start, to a second's worth. */
+        cap = f->rate / MLC_PIECE;
+        cap = cap < RANGE_MIN ? RANGE_MIN : min_u64(cap, RANGE_MAX);
+        end = min_u64(end, first + cap);
+    }
     return end;
 }
 
@@ -793,28 +798,6 @@ gap_locked(struct fetch *f, struct mlc_object *obj, uint64_t from)
     return gap < n ? gap : NONE;
 }
 
-/* Takes the second half of the longest range away from its stream. */
-static uint64_t
-split_locked(struct fetch *f)
-{
-    struct stream *longest = NULL;
-    uint64_t left;
-
-    for (struct stream *s = f->streams; s; s = s->next_stream)
-        if (!s->is_cancelled && s->next < s->end &&
-            (!longest || s->end - s->next > longest->end - longest->next))
-            longest = s;
-    if (!longest)
-        return NONE;
-    left = longest->end - longest->next;
-    /* A cut answer costs what was under way: not for what comes in a second
-     * anyhow. */
-    if (left < SPLIT_MIN || left * MLC_PIECE < f->rate)
-        return NONE;
-    longest->end = longest->next + left / 2;
-    return longest->end;
-}
-
 static int
 plan_background_locked(struct fetch *f, struct mlc_object *obj,
                        uint64_t *ret_first, uint64_t *ret_end)
@@ -826,8 +809,6 @@ plan_background_locked(struct fetch *f, struct mlc_object *obj,
     gap = gap_locked(f, obj, f->pos);
     if (gap == NONE)
         gap = gap_locked(f, obj, 0);
-    if (gap == NONE && f->n_streams > 0)
-        gap = split_locked(f);
     if (gap == NONE)
         return 0;
     *ret_first = f->no_ranges ? 0 : gap;
@@ -893,6 +874,11 @@ stream_new_locked(struct fetch *f, struct mlc_object *obj, uint64_t first,
     }
     if (f->n_streams == 0 && f->n_tries == 0)
         f->burst_ms = now;
+    /* Idle time is not measured. */
+    if (f->n_streams == 0 && now - f->last_end_ms > WARM_UP_MS) {
+        f->window_ms = 0;
+        f->window_bytes = 0;
+    }
     left = time_left_locked(f, obj, now);
     if (left < 1)
         left = 1;

@@ -6,6 +6,8 @@
  * one (or another stream's start), cut when nobody needs it.  A want that no
  * stream will reach within 2 MiB gets a stream of its own; when all
  * connections are in use the stream that no reader waits for gives way.
+ * Where several connections are allowed a request is for a second's worth, 32
+ * to 256 MiB, so that another one can begin behind it and none is cut.
  * whole: while the object is open, gaps are filled from the lowest reader on.
  * demand: only wants and a read-ahead that doubles with sequential reading
  * (256 KiB to 16 MiB).  Connections grow from 1 to max only while that makes
@@ -16,7 +18,7 @@
  * error.  Redirect targets are remembered while they work: 401, 403, 404, 410
  * from one resolves anew once.  Retries: 0.25 s doubling to 8 s, Retry-After
  * honoured, until timeout_ms passed without a byte.
- * Locks: fetch.lock (level 5).
+ * Locks: fetch.lock, taken before store.lock and object.lock (object.h).
  */
 #ifndef MLC_CACHE_FETCH_H
 #define MLC_CACHE_FETCH_H

@@ -15,7 +15,7 @@
 #define MLC_NAME_LEN   32                     /* SHA-256 of the key */
 #define MLC_NAME_TEXT  (2 * MLC_NAME_LEN + 8) /* hex, suffix, NUL */
 #define MLC_NO_PIECE   UINT64_MAX
-#define MLC_N_WRITES   8 /* 2 MiB: what a kill may lose per object */
+#define MLC_N_WRITES   4 /* 1 MiB: what a kill may lose per object */
 #define MLC_N_FAILURES 8
 
 enum mlc_piece_state {
