@@ -102,14 +102,16 @@ clear_mountpoint(const char *given)
 {
     mlc_autofree char *path = strdup(given);
     unsigned major, minor;
-    struct stat st;
+    struct statfs st;
     size_t len;
 
     if (!path)
         return -ENOMEM;
     for (len = strlen(path); len > 1 && path[len - 1] == '/'; len--)
         path[len - 1] = '\0';
-    if (stat(path, &st) == 0) {
+    /* Not stat(), which the kernel still answers from what it knew when the
+     * daemon died a moment ago. */
+    if (statfs(path, &st) == 0) {
         mlc_autofree char *real = realpath(path, NULL);
 
         if (real && find_own_mount(real, &major, &minor))

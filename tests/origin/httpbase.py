@@ -382,6 +382,8 @@ class Server:
             except OSError:
                 continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Small, so that the log counts little that never left.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 256 << 10)
             thread = threading.Thread(target=Connection(self, sock).run, daemon=True)
             with self._lock:
                 self._open[sock] = thread
