@@ -168,6 +168,11 @@ cold_rclone() {
         --cache-dir "$tmp/rclone" --config /dev/null --read-only
     settle
     remote=$tmp/other/$sha256
+    # It lists its server in its own time.
+    wait_until 20 test -e "$remote" || {
+        cat "$tmp/other.log" >&2
+        fail "rclone does not show the file"
+    }
     time_of cat "$remote" >/dev/null
     took_read=$took
     end_other
