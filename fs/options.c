@@ -47,23 +47,39 @@ const struct mlc_option mlc_core_options[] = {
 };
 
 /* Generic mount options that mount(8) and fstab pass on and that mean nothing
- * to a FUSE file system. */
+ * to a FUSE file system; libfuse would refuse some of them. */
 static const char *const ignored[] = {
-    "auto",  "noauto", "defaults", "user",   "users",      "nouser", "owner",
-    "group", "nofail", "_netdev",  "nolock", "nobootwait", "rw",     NULL};
+    "auto",       "noauto",   "defaults",   "user",       "users",
+    "nouser",     "owner",    "group",      "nofail",     "_netdev",
+    "nolock",     "rw",       "relatime",   "norelatime", "strictatime",
+    "diratime",   "lazytime", "nodiratime", "nolazytime", "nostrictatime",
+    "iversion",   "mand",     "noiversion", "nomand",     "silent",
+    "nobootwait", "loud",     NULL};
 
 /* Those that libfuse and the kernel understand. */
 static const char *const passed_on[] = {
-    "suid",         "nosuid",     "dev",      "nodev",      "exec",
-    "noexec",       "atime",      "noatime",  "sync",       "async",
-    "dirsync",      "nodiratime", "relatime", "norelatime", "strictatime",
-    "auto_unmount", "allow_root", NULL};
+    "suid",    "nosuid",       "dev",        "nodev", "exec",
+    "noexec",  "atime",        "noatime",    "sync",  "async",
+    "dirsync", "auto_unmount", "allow_root", NULL};
+
+static const char *const passed_on_with_value[] = {
+    "fsname=",     "subtype=",     "context=", "fscontext=",
+    "defcontext=", "rootcontext=", NULL};
 
 static bool
 is_in(const char *const *list, const char *name)
 {
     for (size_t i = 0; list[i]; i++)
         if (strcmp(list[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool
+begins_with_one(const char *const *list, const char *item)
+{
+    for (size_t i = 0; list[i]; i++)
+        if (strncmp(item, list[i], strlen(list[i])) == 0)
             return true;
     return false;
 }
@@ -95,10 +111,12 @@ set_one(struct mlc_options *options, char *item, struct mlc_buf *fuse_opts)
     if (is_in(ignored, item) || strncmp(item, "x-", 2) == 0 ||
         strncmp(item, "comment=", 8) == 0)
         return 0;
-    if (is_in(passed_on, item) || strncmp(item, "fsname=", 7) == 0 ||
-        strncmp(item, "subtype=", 8) == 0) {
+    if (is_in(passed_on, item) || begins_with_one(passed_on_with_value, item)) {
         r = fuse_opts->len ? mlc_buf_puts(fuse_opts, ",") : 0;
-        return r < 0 ? r : mlc_buf_puts(fuse_opts, item);
+        for (const char *p = item; r == 0 && *p; p++)
+            r = mlc_buf_printf(fuse_opts, "%s%c", strchr(",\\", *p) ? "\\" : "",
+                               *p);
+        return r < 0 ? complain("out of memory, or too many options") : 0;
     }
     if (value)
         *value++ = '\0';
