@@ -779,7 +779,8 @@ hf_close(struct mlc_domain *d)
 
 static const struct mlc_option options[] = {
     {"hf_home", MLC_OPT_STRING, "DIR", NULL, NULL,
-     "where the Hugging Face cache lies"},
+     "where the Hugging Face cache lies (default: STORE/hf if STORE was given, "
+     "else $HF_HOME, else ~/.cache/huggingface)"},
     {"hf_endpoint", MLC_OPT_URL, "URL", "HF_ENDPOINT", "https://huggingface.co",
      "the Hub"},
     {"hf_ref_ttl", MLC_OPT_TIME, "TIME", NULL, "minutes=5",

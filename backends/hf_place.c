@@ -181,7 +181,10 @@ mlc_hf_place(struct mlc_domain *d, const char *store)
     if (!home)
         return mlc_log_err(-ENOMEM, "hf: no place for the cache");
     if (mlc_hf_is_inside(d, home, &rest))
-        return mlc_log_err(-EINVAL, "hf: %s lies in the mount itself", home);
+        return mlc_log_err(-EINVAL,
+                           "hf_home=%s lies in the mount itself: give another "
+                           "directory",
+                           home);
     r = add_base(d, "", home);
     if (r < 0)
         return r;

@@ -45,8 +45,7 @@ mlc_handle_free(struct mlc_fs *fs, struct mlc_handle *h)
     free(h);
 }
 
-/* --- open
- * --------------------------------------------------------------------- */
+/* --- open ---------------------------------------------------------------- */
 
 /* Has the file changed since it was last opened?  If not, the kernel may keep
  * what it has cached of it. */
@@ -237,8 +236,7 @@ mlc_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     mlc_op_start(op);
 }
 
-/* --- read
- * ---------------------------------------------------------------------- */
+/* --- read ---------------------------------------------------------------- */
 
 static void
 reply_fd(fuse_req_t req, int fd, size_t size, off_t off)
@@ -337,8 +335,7 @@ mlc_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     mlc_op_start(op);
 }
 
-/* --- write
- * ---------------------------------------------------------------------- */
+/* --- write --------------------------------------------------------------- */
 
 void
 mlc_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *buf,

@@ -28,6 +28,9 @@
 #define MLC_TTL_SHORT   1.0
 #define MLC_TTL_PINNED  3600.0
 #define MLC_MAX_DOMAINS 16
+/* The least that timeout= and memory= take. */
+#define MLC_MIN_TIMEOUT_MS 1000
+#define MLC_MIN_MEMORY     (8u << 20)
 
 struct mlc_fs;
 

@@ -34,8 +34,7 @@
 #define MAX_LOG       (1024 * 1024)
 #define WAKE_MS       50
 
-/* --- a mount of ours that is there already
- * --------------------------------------- */
+/* --- a mount of ours that is there already ------------------------------- */
 
 /* Finds the mountinfo line of a mlcachefs mounted exactly at path. */
 static bool
@@ -130,8 +129,7 @@ clear_mountpoint(const char *given)
     return 0;
 }
 
-/* --- readiness
- * ---------------------------------------------------------------------- */
+/* --- readiness ----------------------------------------------------------- */
 
 static void
 raise_read_ahead(const struct mlc_fs *fs)
@@ -265,8 +263,7 @@ mlc_ops_init(struct fuse_lowlevel_ops *ops)
     };
 }
 
-/* --- the session
- * ----------------------------------------------------------------------- */
+/* --- the session --------------------------------------------------------- */
 
 static void
 append_escaped(struct mlc_buf *b, const char *text)

@@ -433,8 +433,7 @@ mlc_op_statfs(fuse_req_t req, fuse_ino_t ino)
         fuse_reply_statfs(req, &st);
 }
 
-/* --- creating
- * ------------------------------------------------------------------ */
+/* --- creating ------------------------------------------------------------ */
 
 enum make_kind { MAKE_NODE, MAKE_DIR, MAKE_SYMLINK, MAKE_FILE };
 
@@ -655,8 +654,7 @@ mlc_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
         mlc_node_put_lookup(fs, n);
 }
 
-/* --- removing
- * -------------------------------------------------------------------- */
+/* --- removing ------------------------------------------------------------ */
 
 /* Does the backend know something under path besides what lies on disk? */
 static bool
@@ -822,8 +820,7 @@ mlc_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     mlc_op_start(op);
 }
 
-/* --- renaming
- * ---------------------------------------------------------------------- */
+/* --- renaming ------------------------------------------------------------ */
 
 /* The destination as the backend sees it: may something be put there? */
 static int

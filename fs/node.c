@@ -72,7 +72,7 @@ mlc_table_init(struct mlc_fs *fs)
     return t->links && t->ids && t->hidden ? 0 : -ENOMEM;
 }
 
-/* --- hash tables, all with table.lock held ------------------------------ */
+/* --- hash tables, all with table.lock held ------------------------------- */
 
 static void
 grow_links_locked(struct mlc_table *t)

@@ -15,6 +15,9 @@
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
 
+#define HELP_COLUMN 24
+#define HELP_WIDTH  79
+
 const struct mlc_option mlc_core_options[] = {
     {"store", MLC_OPT_STRING, "DIR", NULL, NULL, NULL},
     {"fetch", MLC_OPT_CHOICE, "whole|demand", NULL, "whole",
@@ -44,23 +47,39 @@ const struct mlc_option mlc_core_options[] = {
 };
 
 /* Generic mount options that mount(8) and fstab pass on and that mean nothing
- * to a FUSE file system. */
+ * to a FUSE file system; libfuse would refuse some of them. */
 static const char *const ignored[] = {
-    "auto",  "noauto", "defaults", "user",   "users",      "nouser", "owner",
-    "group", "nofail", "_netdev",  "nolock", "nobootwait", "rw",     NULL};
+    "auto",       "noauto",   "defaults",   "user",       "users",
+    "nouser",     "owner",    "group",      "nofail",     "_netdev",
+    "nolock",     "rw",       "relatime",   "norelatime", "strictatime",
+    "diratime",   "lazytime", "nodiratime", "nolazytime", "nostrictatime",
+    "iversion",   "mand",     "noiversion", "nomand",     "silent",
+    "nobootwait", "loud",     NULL};
 
 /* Those that libfuse and the kernel understand. */
 static const char *const passed_on[] = {
-    "suid",         "nosuid",     "dev",      "nodev",      "exec",
-    "noexec",       "atime",      "noatime",  "sync",       "async",
-    "dirsync",      "nodiratime", "relatime", "norelatime", "strictatime",
-    "auto_unmount", "allow_root", NULL};
+    "suid",    "nosuid",       "dev",        "nodev", "exec",
+    "noexec",  "atime",        "noatime",    "sync",  "async",
+    "dirsync", "auto_unmount", "allow_root", NULL};
+
+static const char *const passed_on_with_value[] = {
+    "fsname=",     "subtype=",     "context=", "fscontext=",
+    "defcontext=", "rootcontext=", NULL};
 
 static bool
 is_in(const char *const *list, const char *name)
 {
     for (size_t i = 0; list[i]; i++)
         if (strcmp(list[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool
+begins_with_one(const char *const *list, const char *item)
+{
+    for (size_t i = 0; list[i]; i++)
+        if (strncmp(item, list[i], strlen(list[i])) == 0)
             return true;
     return false;
 }
@@ -92,10 +111,12 @@ set_one(struct mlc_options *options, char *item, struct mlc_buf *fuse_opts)
     if (is_in(ignored, item) || strncmp(item, "x-", 2) == 0 ||
         strncmp(item, "comment=", 8) == 0)
         return 0;
-    if (is_in(passed_on, item) || strncmp(item, "fsname=", 7) == 0 ||
-        strncmp(item, "subtype=", 8) == 0) {
+    if (is_in(passed_on, item) || begins_with_one(passed_on_with_value, item)) {
         r = fuse_opts->len ? mlc_buf_puts(fuse_opts, ",") : 0;
-        return r < 0 ? r : mlc_buf_puts(fuse_opts, item);
+        for (const char *p = item; r == 0 && *p; p++)
+            r = mlc_buf_printf(fuse_opts, "%s%c", strchr(",\\", *p) ? "\\" : "",
+                               *p);
+        return r < 0 ? complain("out of memory, or too many options") : 0;
     }
     if (value)
         *value++ = '\0';
@@ -171,8 +192,31 @@ set_positional(struct mlc_options *options, char *const *args, int n,
         if (!store || mlc_options_set(options, "store", store, &err) < 0)
             return complain("%s", err ? err : "out of memory");
     }
+    if (!args[n - 1][0])
+        return complain("MOUNTPOINT is empty");
     ret->mountpoint = make_absolute(args[n - 1]);
     return ret->mountpoint ? 0 : complain("out of memory");
+}
+
+/* What a row's type alone does not tell. */
+static int
+check_values(const struct mlc_options *o)
+{
+    const char *only = mlc_opt_str(o, "only");
+    size_t i = 0;
+
+    if (mlc_opt_time_ms(o, "timeout") < MLC_MIN_TIMEOUT_MS)
+        return complain("timeout=%s: expected a second at least",
+                        mlc_opt_str(o, "timeout"));
+    if (mlc_opt_size(o, "memory") < MLC_MIN_MEMORY)
+        return complain("memory=%s: expected 8M at least",
+                        mlc_opt_str(o, "memory"));
+    while (only && mlc_backends[i] && strcmp(mlc_backends[i]->name, only) != 0)
+        i++;
+    if (only && !mlc_backends[i])
+        return complain("only=%s: no such domain (mlcachefs --help lists them)",
+                        only);
+    return 0;
 }
 
 int
@@ -218,8 +262,12 @@ mlc_args_parse(int argc, char **argv, struct mlc_options *options,
     }
     if (r == 0 && !ret->is_help && !ret->is_version)
         r = set_positional(options, positional, n > 3 ? 3 : n, ret);
-    if (r == 0 && mlc_options_finish(options, &err) < 0)
-        r = complain("%s", err ? err : "out of memory");
+    if (r == 0 && !ret->is_help && !ret->is_version) {
+        if (mlc_options_finish(options, &err) < 0)
+            r = complain("%s", err ? err : "out of memory");
+        else
+            r = check_values(options);
+    }
     if (r == 0 && fuse_opts.len)
         ret->fuse_opts = mlc_buf_take(&fuse_opts, NULL);
     mlc_buf_done(&fuse_opts);
@@ -233,22 +281,48 @@ mlc_args_done(struct mlc_args *a)
     free(a->fuse_opts);
 }
 
+/* One entry of a list: text in a column of its own, broken between words so
+ * that no line is wider than a terminal. */
+static void
+print_entry(const char *left, const char *text)
+{
+    int col = printf("  %-*s", HELP_COLUMN - 3, left);
+
+    while (*text) {
+        int n = (int)strcspn(text, " ");
+
+        if (col >= HELP_COLUMN && col + 1 + n > HELP_WIDTH) {
+            printf("\n");
+            col = 0;
+        }
+        col += printf("%*s%.*s", col ? 1 : HELP_COLUMN, "", n, text);
+        text += n;
+        text += strspn(text, " ");
+    }
+    printf("\n");
+}
+
 static void
 print_row(const struct mlc_option *row, void *arg)
 {
+    mlc_autofree char *text = NULL;
     char left[64];
+    int n;
 
     if (!row->help)
         return;
     snprintf(left, sizeof(left), "%s%s%s", row->name, row->arg ? "=" : "",
              row->arg ? row->arg : "");
-    printf("  %-24s %s\n", left, row->help);
-    if (row->deflt || row->env)
-        printf("  %-24s (default: %s%s%s)\n", "", row->env ? "$" : "",
-               row->env ? row->env : "",
-               row->deflt ? (row->env ? "" : row->deflt) : "");
-    if (row->deflt && row->env)
-        printf("  %-24s (otherwise: %s)\n", "", row->deflt);
+    if (row->env)
+        n = asprintf(&text, "%s (default: $%s%s%s)", row->help, row->env,
+                     row->deflt ? ", else " : "", row->deflt ? row->deflt : "");
+    else if (row->deflt)
+        n = asprintf(&text, "%s (default: %s)", row->help, row->deflt);
+    else
+        n = asprintf(&text, "%s", row->help);
+    if (n < 0)
+        text = NULL;
+    print_entry(left, text ? text : row->help);
 }
 
 void
@@ -257,18 +331,20 @@ mlc_print_help(const struct mlc_options *options)
     printf("usage: mlcachefs [STORE] MOUNTPOINT [-f] [-d] [-h] [-V] "
            "[-o OPTION,...]\n\n"
            "Shows the caches in STORE, and everything that could be in them, "
-           "below MOUNTPOINT.\n"
-           "STORE defaults to $DGENERATE_CACHE, else ~/.cache/dgenerate.\n\n"
-           "  -f   stay in the foreground\n"
-           "  -d   debug output (implies -f)\n"
-           "  -h   this help\n"
-           "  -V   version\n\n"
-           "domains:\n");
+           "below\n"
+           "MOUNTPOINT.  STORE defaults to $DGENERATE_CACHE, else "
+           "~/.cache/dgenerate.\n\n");
+    print_entry("-f", "stay in the foreground");
+    print_entry("-d", "debug output (implies -f)");
+    print_entry("-h, --help", "this help");
+    print_entry("-V, --version", "version");
+    printf("\ndomains:\n");
     for (size_t i = 0; mlc_backends[i]; i++)
-        printf("  %-24s %s\n", mlc_backends[i]->name, mlc_backends[i]->summary);
+        print_entry(mlc_backends[i]->name, mlc_backends[i]->summary);
     printf("\noptions:\n");
     mlc_options_each(options, print_row, NULL);
     printf("\nTIME is weeks=, days=, hours=, minutes=, seconds=, "
-           "milliseconds=, microseconds=\n"
-           "separated by semicolons, or forever.  SIZE takes k, M, G, T.\n");
+           "milliseconds=,\n"
+           "microseconds= separated by semicolons, or forever.  SIZE takes k, "
+           "M, G, T.\n");
 }

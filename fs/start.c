@@ -136,8 +136,7 @@ check_apart(struct mlc_fs *fs, const char *what, const char *path)
     return 0;
 }
 
-/* --- STORE
- * ---------------------------------------------------------------------- */
+/* --- STORE --------------------------------------------------------------- */
 
 static int
 choose_store(struct mlc_fs *fs)
@@ -305,8 +304,7 @@ open_store_dir(struct mlc_fs *fs)
     return 0;
 }
 
-/* --- the engine and the domains
- * --------------------------------------------------- */
+/* --- the engine and the domains ------------------------------------------ */
 
 static int64_t
 lookup_budget_ms(void)
@@ -334,14 +332,8 @@ open_engine(struct mlc_fs *fs)
     };
     const int64_t longest = INT64_C(7) * 24 * 3600 * 1000;
 
-    if (conf.timeout_ms < 1000)
-        return mlc_log_err(-EINVAL, "timeout=%s: must be a second at least",
-                           mlc_opt_str(fs->options, "timeout"));
     if (conf.timeout_ms > longest)
         conf.timeout_ms = longest;
-    if (conf.memory < 8 * 1024 * 1024)
-        return mlc_log_err(-EINVAL, "memory=%s: must be 8M at least",
-                           mlc_opt_str(fs->options, "memory"));
     return mlc_cache_new(&conf, &fs->cache);
 }
 
@@ -468,11 +460,6 @@ open_domains(struct mlc_fs *fs)
         if (r < 0)
             return r;
     }
-    if (only && fs->n_domains == 0)
-        return mlc_log_err(-EINVAL,
-                           "only=%s: no such domain (mlcachefs --help lists "
-                           "them)",
-                           only);
     if (only)
         fs->only = &fs->domains[0];
     return 0;

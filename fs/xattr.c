@@ -57,8 +57,7 @@ open_for_xattr(struct mlc_fs *fs, struct mlc_node *n, char *ret_proc,
     return fd;
 }
 
-/* --- what the cache knows
- * ------------------------------------------------------ */
+/* --- what the cache knows ------------------------------------------------ */
 
 static struct mlc_object *
 any_object(struct mlc_fs *fs, struct mlc_node *n)
@@ -191,8 +190,7 @@ reply_value(struct mlc_fs *fs, fuse_req_t req, const char *value, size_t len,
         fuse_reply_buf(req, value, len);
 }
 
-/* --- operations
- * ------------------------------------------------------------------ */
+/* --- operations ---------------------------------------------------------- */
 
 void
 mlc_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)

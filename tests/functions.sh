@@ -111,6 +111,19 @@ assert_error() {
         fail "should have failed with '$wanted', but said '$said': $*"
 }
 
+# assert_refused REGEX ARG...: mlcachefs with these arguments ends with status 1
+# instead of mounting, and says so on stderr alone.
+assert_refused() {
+    local wanted=$1 status=0
+    shift
+    # shellcheck disable=SC2086  # MLC_WRAP is a command with its arguments
+    timeout "${MLC_MOUNT_SECONDS:-60}" ${MLC_WRAP:-} "$MLCACHEFS" "$@" \
+        </dev/null >"$tmp/refused.out" 2>"$tmp/refused.err" || status=$?
+    assert_equal "the exit status of: mlcachefs $*" 1 "$status"
+    assert_equal "stdout of: mlcachefs $*" "" "$(cat "$tmp/refused.out")"
+    assert_match "stderr of: mlcachefs $*" "$wanted" "$(cat "$tmp/refused.err")"
+}
+
 # wait_until SECONDS COMMAND...: the only way to wait.  Returns as soon as the
 # command succeeds; SECONDS is when that becomes a failure.
 wait_until() {
@@ -430,6 +443,28 @@ mount_ready() {
         fail "mlcachefs ended with status $status instead of mounting $mnt"
     fi
     exec {ready_r}<&-
+}
+
+# mount_background MOUNTPOINT COMMAND...: a command that returns once the mount
+# answers and leaves a daemon behind, as a user's or mount(8)'s does.
+mount_background() {
+    local mnt=$1
+    shift
+    mkdir -p "$mnt"
+    "$@" </dev/null >>"$tmp/daemon.log" 2>&1 ||
+        fail "status $? instead of a mount: $*"
+    mounts_under "$tmp" | grep -Fqx -- "$mnt" || fail "$mnt is not mounted"
+}
+
+# unmount_background MOUNTPOINT STORE: and waits until the daemon has let go.
+unmount_background() {
+    if [ "$(id -u)" = 0 ]; then
+        umount "$1"
+    else
+        fusermount3 -u "$1"
+    fi
+    wait_until "${MLC_UNMOUNT_SECONDS:-15}" flock -n "$2" true ||
+        fail "the daemon of $1 does not end"
 }
 
 daemon_pid() { # MOUNTPOINT
