@@ -7,7 +7,7 @@ requires_fuse
 
 mkdir "$tmp/source"
 echo hello >"$tmp/source/config.json"
-start_origin
+start_origin "$tmp/origin"
 commit=$(make_repo model org/name --from "$tmp/source")
 broken="not what the Hub would answer"
 oid=$(printf '%040d' 1)

@@ -5,7 +5,7 @@ requires_fuse
 
 mkdir "$tmp/source"
 echo hello >"$tmp/source/config.json"
-start_origin
+start_origin "$tmp/origin"
 make_repo model org/name --from "$tmp/source" >/dev/null
 refs=hf/hub/models--org--name/refs/main
 
@@ -25,5 +25,5 @@ mount_ready "$tmp/c" "$tmp/mnt" "hf_endpoint=$hub/"
 unmount "$tmp/mnt"
 
 HF_ENDPOINT=huggingface.co assert_refused \
-    'hf_endpoint=huggingface\.co \(from \$HF_ENDPOINT\): expected a URL' \
+    "hf_endpoint=huggingface\.co \(from .HF_ENDPOINT\): expected a URL" \
     "$tmp/store" "$tmp/mnt"

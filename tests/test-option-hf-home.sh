@@ -13,11 +13,11 @@ goes_to() {
     assert_absent "$1/$(basename "$file")"
 }
 
-# without_store [OPTION,...]: STORE is the default below $HOME.
+# without_store: STORE is the default below $HOME.
 without_store() {
     mkdir -p "$tmp/mnt"
     mount_background "$tmp/mnt" "$MLCACHEFS" "$tmp/mnt" \
-        -o "offline${1:+,$1}"
+        -o offline
 }
 
 unmount_without_store() {

@@ -109,7 +109,7 @@ newer_format() {
 run_case "STORE given" given
 run_case "STORE and MOUNTPOINT relative to the current folder" relative
 run_case "\$DGENERATE_CACHE" from_environment
-run_case "~/.cache/dgenerate" from_home
+run_case "nothing given: .cache/dgenerate in HOME" from_home
 run_case "\$DGENERATE_CACHE in the mount is skipped" inside_skipped
 run_case "STORE in the mount is refused" inside_refused
 run_case "a mountpoint in STORE or hf_home is refused" around_refused
