@@ -172,7 +172,8 @@ merge(struct mlc_listing *l)
 {
     size_t n = 0;
 
-    qsort_r(l->items, l->n, sizeof(l->items[0]), compare, l->names);
+    if (l->n) /* else items may be NULL, which qsort_r must not be given */
+        qsort_r(l->items, l->n, sizeof(l->items[0]), compare, l->names);
     for (size_t i = 0; i < l->n; i++) {
         if (n > 0 && strcmp(l->names + l->items[i].name,
                             l->names + l->items[n - 1].name) == 0)

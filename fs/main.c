@@ -95,11 +95,14 @@ lazy_unmount(const char *path)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
 }
 
-/* A dead mount of our own (a daemon that was killed) is cleared away. */
+/* A dead mount of our own (a daemon that was killed) is cleared away; one of
+ * somebody else's is theirs.  Not stat(), which the kernel still answers from
+ * what it knew when the daemon died a moment ago. */
 static int
 clear_mountpoint(const char *given)
 {
     mlc_autofree char *path = strdup(given);
+    mlc_autofree char *real = NULL;
     unsigned major, minor;
     struct statfs st;
     size_t len;
@@ -108,19 +111,15 @@ clear_mountpoint(const char *given)
         return -ENOMEM;
     for (len = strlen(path); len > 1 && path[len - 1] == '/'; len--)
         path[len - 1] = '\0';
-    /* Not stat(), which the kernel still answers from what it knew when the
-     * daemon died a moment ago. */
-    if (statfs(path, &st) == 0) {
-        mlc_autofree char *real = realpath(path, NULL);
-
-        if (real && find_own_mount(real, &major, &minor))
-            return mlc_log_err(
-                -EBUSY, "%s: a mlcachefs is mounted there already", path);
-        return 0;
-    }
+    real = realpath(path, NULL);
+    if (!real || !find_own_mount(real, &major, &minor))
+        return 0; /* what is wrong is said later, with the reason */
+    if (statfs(real, &st) == 0)
+        return mlc_log_err(-EBUSY, "%s: a mlcachefs is mounted there already",
+                           path);
     if (errno != ENOTCONN)
-        return 0; /* said later, with the reason */
-    if (lazy_unmount(path) < 0)
+        return mlc_log_err(-errno, "mountpoint %s: %m", path);
+    if (lazy_unmount(real) < 0)
         return mlc_log_err(-ENOTCONN,
                            "%s: a dead mount is there and cannot be "
                            "unmounted: try 'fusermount3 -uz %s'",

@@ -43,3 +43,19 @@ wait "$pid" 2>/dev/null || true
 HF_HOME=$tmp/mnt/hf DGENERATE_CACHE=$tmp/mnt mount_again "$tmp/mnt"
 ls "$tmp/mnt/hf" >/dev/null
 unmount_background "$tmp/mnt" "$HOME/.cache/dgenerate"
+
+# A dead mount of another kind is not ours to clear away.
+mount_ready "$tmp/store" "$tmp/mnt" offline,subtype=other
+pid=$(daemon_pid "$tmp/mnt")
+unset "daemon_pids[$tmp/mnt]"
+kill -KILL "$pid"
+wait "$pid" 2>/dev/null || true
+# Its attributes are believed for a moment; then it is seen to be dead.
+is_seen() {
+    ! stat "$tmp/mnt" >/dev/null 2>&1
+}
+wait_until 10 is_seen
+assert_refused "mountpoint $tmp/mnt: Transport endpoint is not connected" \
+    "$tmp/store2" "$tmp/mnt" -o offline
+grep -q " $tmp/mnt .* fuse.other " /proc/self/mountinfo ||
+    fail "somebody else's dead mount was unmounted"
