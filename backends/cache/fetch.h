@@ -4,7 +4,8 @@
  *
  * Streams: each is one ranged GET from a missing piece to the next present
  * one (or another stream's start), cut when nobody needs it.  A want that no
- * stream will reach within 2 MiB gets a stream of its own; when all
+ * stream will reach soon (within 2 MiB, or 8 MiB of where a reader waits, or
+ * half a second) gets a stream of its own; when all
  * connections are in use the stream that no reader waits for gives way.
  * whole: while the object is open, gaps are filled from the lowest reader on.
  * demand: only wants and a read-ahead that doubles with sequential reading
