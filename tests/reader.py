@@ -7,7 +7,8 @@
     reader.py errno FILE OFFSET:LENGTH               prints the name of read's errno, or "none"
     reader.py hold FILE OFFSET:LENGTH                reads that, prints "held", waits for a line
 
-Exit status: 0; 1 a byte is wrong; 2 an error, which is printed.
+Exit status: 0; 1 a byte is wrong although all was read without an error (what is read before the
+last byte is not verified yet); 2 an error, which is printed.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ STEP = 1 << 20
 
 
 def compare(wanted: int, got: int, offset: int, end: int) -> None:
+    wrong = None
     while offset < end:
         data = os.pread(got, min(STEP, end - offset), offset)
         if not data:
             sys.exit(f"short: nothing at {offset} of {end}")
         if data != os.pread(wanted, len(data), offset):
-            print(f"wrong bytes in the {len(data)} at {offset}", file=sys.stderr)
-            os._exit(1)
+            wrong = offset
         offset += len(data)
+    if wrong is not None:
+        print(f"wrong bytes in the MiB at {wrong}", file=sys.stderr)
+        sys.exit(1)
 
 
 def open_pair(wanted: str, got: str) -> tuple[int, int, int]:

@@ -20,23 +20,23 @@
 #include "backends/util/log.h"
 #include "backends/util/path.h"
 
-#define NONE          UINT64_MAX
-#define REACH         8   /* pieces: 2 MiB ahead of a stream is near */
-#define REACH_UNHEARD 32  /* until its first byte came; kernel read-ahead */
-#define RANGE_MIN     128 /* pieces: 32 MiB a request, if there may be others */
-#define RANGE_MAX     1024 /* pieces: 256 MiB */
-#define TURN          16   /* pieces before a wanted stream gives way */
-#define AHEAD_MAX     64   /* pieces: 16 MiB */
-#define WINDOW_MS     500  /* of measuring, before another connection */
-#define WARM_UP_MS    250  /* not measured after one was added */
-#define PAUSE_MS      1000 /* after a failure */
-#define CONNECT_MS    10000
-#define STALL_MS      10000
-#define BACKOFF_MIN   250
-#define BACKOFF_MAX   8000
-#define BAD_MAX       2 /* answers that make no sense, before giving up */
-#define RESOLVE_MAX   3 /* new redirect targets without progress */
-#define LOOKS_MAX     4096
+#define NONE        UINT64_MAX
+#define REACH       8    /* pieces: 2 MiB ahead of a stream is near */
+#define REACH_AHEAD 32   /* what the kernel reads ahead of a reader */
+#define RANGE_MIN   128  /* pieces: 32 MiB a request, if there may be others */
+#define RANGE_MAX   1024 /* pieces: 256 MiB */
+#define TURN        16   /* pieces before a wanted stream gives way */
+#define AHEAD_MAX   64   /* pieces: 16 MiB */
+#define WINDOW_MS   500  /* of measuring, before another connection */
+#define WARM_UP_MS  250  /* not measured after one was added */
+#define PAUSE_MS    1000 /* after a failure */
+#define CONNECT_MS  10000
+#define STALL_MS    10000
+#define BACKOFF_MIN 250
+#define BACKOFF_MAX 8000
+#define BAD_MAX     2 /* answers that make no sense, before giving up */
+#define RESOLVE_MAX 3 /* new redirect targets without progress */
+#define LOOKS_MAX   4096
 
 enum outcome {
     OUT_NONE,      /* see on_done's result */
@@ -499,6 +499,10 @@ retry_locked(struct fetch *f, struct stream *s, int r, int64_t now)
     int64_t left = time_left_locked(f, s->obj, now);
     int64_t delay = BACKOFF_MAX;
 
+    /* A refusal is an answer, too; the last try may have had no time for one.
+     */
+    if (r != -ETIMEDOUT)
+        f->has_answered = true;
     if (f->n_tries < 5)
         delay = BACKOFF_MIN << f->n_tries;
     f->n_tries++;
@@ -655,9 +659,9 @@ stream_done(struct mlc_net_request *q, int r)
 
 /* --- what to ask for next ------------------------------------------------ */
 
-/* Will a stream that runs bring it soon? */
-static bool
-is_near_locked(struct fetch *f, uint64_t piece)
+/* How far ahead of itself a stream is not worth cutting. */
+static uint64_t
+reach_locked(struct fetch *f, struct mlc_object *obj, const struct stream *s)
 {
     /* Half a second's worth: a new connection would hardly be faster, and
      * what the old one has under way would be lost. */
@@ -665,14 +669,23 @@ is_near_locked(struct fetch *f, uint64_t piece)
 
     if (reach < REACH)
         reach = REACH;
-    for (struct stream *s = f->streams; s; s = s->next_stream) {
-        uint64_t far =
-            s->is_heard || reach > REACH_UNHEARD ? reach : REACH_UNHEARD;
+    /* Somebody waits for what comes now: then wants a little farther on are
+     * most likely the kernel's, for the same reader. */
+    if (reach < REACH_AHEAD &&
+        (!s->is_heard ||
+         mlc_object_next_wanted(obj, s->next, s->next + REACH) != NONE))
+        reach = REACH_AHEAD;
+    return reach;
+}
 
+/* Will a stream that runs bring it soon? */
+static bool
+is_near_locked(struct fetch *f, struct mlc_object *obj, uint64_t piece)
+{
+    for (struct stream *s = f->streams; s; s = s->next_stream)
         if (!s->is_cancelled && s->next <= piece && piece < s->end &&
-            (piece - s->next <= far || f->no_ranges))
+            (f->no_ranges || piece - s->next <= reach_locked(f, obj, s)))
             return true;
-    }
     return false;
 }
 
@@ -684,7 +697,7 @@ far_want_locked(struct fetch *f, struct mlc_object *obj, uint64_t from,
     for (int n = 0; n < LOOKS_MAX && from < to; n++) {
         uint64_t w = mlc_object_next_wanted(obj, from, to);
 
-        if (w == NONE || !is_near_locked(f, w))
+        if (w == NONE || !is_near_locked(f, obj, w))
             return w;
         from = w + 1;
     }
@@ -733,22 +746,41 @@ give_way_locked(struct fetch *f, struct mlc_object *obj)
         stream_cancel_locked(victim);
 }
 
-/* Only what is wanted, and some read-ahead if that goes on. */
-static uint64_t
-demand_end_locked(struct fetch *f, struct mlc_object *obj, uint64_t first,
-                  uint64_t end)
+/* Is it missing, and will no stream bring it? */
+static bool
+is_free_locked(struct fetch *f, struct mlc_object *obj, uint64_t piece)
 {
-    uint64_t stop;
+    for (struct stream *s = f->streams; s; s = s->next_stream)
+        if (!s->is_cancelled && s->next <= piece && piece < s->end)
+            return false;
+    return !mlc_object_has(obj, piece);
+}
 
-    if (f->ahead_end <= first && first < f->ahead_end + REACH && f->ahead > 0)
-        f->ahead = min_u64(f->ahead * 2, AHEAD_MAX);
-    else
+/* Only what is wanted, and some read-ahead if reading goes on where that
+ * ended.  The kernel's requests for one reader come in any order, so a little
+ * is looked around: what lies between belongs to it. */
+static void
+plan_demand_locked(struct fetch *f, struct mlc_object *obj, uint64_t *ret_first,
+                   uint64_t *ret_end)
+{
+    uint64_t first = *ret_first, end = *ret_end, stop;
+
+    if (f->ahead == 0 || first >= f->ahead_end + REACH_AHEAD ||
+        first + f->ahead + REACH_AHEAD < f->ahead_end) {
         f->ahead = 1;
-    stop = first + f->ahead;
+        f->ahead_end = 0;
+    } else if (first >= f->ahead_end) {
+        f->ahead = min_u64(f->ahead * 2, AHEAD_MAX);
+        while (first > f->ahead_end && is_free_locked(f, obj, first - 1))
+            first--;
+    }
+    stop = *ret_first + f->ahead;
     while (stop < end && mlc_object_next_wanted(obj, stop, stop + 1) == stop)
         stop++;
-    f->ahead_end = min_u64(stop, end);
-    return f->ahead_end;
+    *ret_first = first;
+    *ret_end = min_u64(stop, end);
+    if (f->ahead_end < *ret_end)
+        f->ahead_end = *ret_end;
 }
 
 static int
@@ -767,7 +799,7 @@ plan_want_locked(struct fetch *f, struct mlc_object *obj, uint64_t want,
     *ret_first = want;
     *ret_end = range_end_locked(f, obj, want);
     if (!f->conf.is_whole || !mlc_object_is_open(obj))
-        *ret_end = demand_end_locked(f, obj, want, *ret_end);
+        plan_demand_locked(f, obj, ret_first, ret_end);
     if (f->no_ranges) {
         *ret_first = 0;
         *ret_end = n;

@@ -4,7 +4,8 @@
  *
  * Streams: each is one ranged GET from a missing piece to the next present
  * one (or another stream's start), cut when nobody needs it.  A want that no
- * stream will reach within 2 MiB gets a stream of its own; when all
+ * stream will reach soon (within 2 MiB, or 8 MiB of where a reader waits, or
+ * half a second) gets a stream of its own; when all
  * connections are in use the stream that no reader waits for gives way.
  * Where several connections are allowed a request is for a second's worth, 32
  * to 256 MiB, so that another one can begin behind it and none is cut.

@@ -245,7 +245,8 @@ on_request(void *arg, char *ip, char *local_ip, int port, int local_port)
 static bool
 is_buffer_allowed(void)
 {
-    mlc_autoclose int fd = open("/proc/sys/net/core/rmem_max", O_RDONLY);
+    mlc_autoclose int fd =
+        open("/proc/sys/net/core/rmem_max", O_RDONLY | O_CLOEXEC);
     char text[32];
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
