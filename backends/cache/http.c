@@ -32,12 +32,12 @@ url_parse(const char *url)
     return u;
 }
 
-/* CURLU lower-cases schemes, not hosts. */
-static char *
-url_origin(CURLU *u)
+/* CURLU lower-cases schemes, not hosts.  0, -EPROTO, -ENOMEM. */
+static int
+url_origin(CURLU *u, char **ret)
 {
     char *scheme = NULL, *host = NULL, *port = NULL;
-    char *origin = NULL;
+    int r = -EPROTO;
 
     if (curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
         curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
@@ -46,21 +46,26 @@ url_origin(CURLU *u)
         (!strcmp(scheme, "http") || !strcmp(scheme, "https"))) {
         for (char *c = host; *c; c++)
             *c = (char)tolower((unsigned char)*c);
-        if (asprintf(&origin, "%s://%s:%s", scheme, host, port) < 0)
-            origin = NULL;
+        r = 0;
+        if (asprintf(ret, "%s://%s:%s", scheme, host, port) < 0) {
+            *ret = NULL;
+            r = -ENOMEM;
+        }
     }
     curl_free(scheme);
     curl_free(host);
     curl_free(port);
-    return origin;
+    return r;
 }
 
 char *
 mlc_url_origin(const char *url)
 {
     CURLU *u = url_parse(url);
-    char *origin = u ? url_origin(u) : NULL;
+    char *origin = NULL;
 
+    if (u && url_origin(u, &origin) < 0)
+        origin = NULL;
     curl_url_cleanup(u);
     return origin;
 }
@@ -84,10 +89,15 @@ mlc_url_resolve(const char *base, const char *location, char **ret)
 
     if (u && curl_url_set(u, CURLUPART_URL, location, CURLU_URLENCODE) ==
                  CURLUE_OK) {
-        origin = url_origin(u);
-        if (origin && curl_url_get(u, CURLUPART_URL, &url, 0) == CURLUE_OK) {
-            *ret = strdup(url);
-            r = *ret ? 0 : -ENOMEM;
+        r = url_origin(u, &origin);
+        if (r == 0 && curl_url_get(u, CURLUPART_URL, &url, 0) != CURLUE_OK)
+            r = -EPROTO;
+        if (r == 0) {
+            char *copy = strdup(url);
+
+            r = copy ? 0 : -ENOMEM;
+            if (copy)
+                *ret = copy;
         }
     }
     curl_free(url);
