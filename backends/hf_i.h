@@ -83,6 +83,25 @@ struct mlc_hf_tokens {
     struct mlc_hf_token_file files[MLC_HF_MAX_TOKEN_FILES]; /* lock */
     unsigned n_files;                                       /* immutable */
     int64_t checked_ms;                                     /* lock */
+    char *refused;      /* lock; the Hub did not know it */
+    int64_t refused_ms; /* lock; monotonic */
+};
+
+/* The Hub's word on one path of a commit whose listing is still coming. */
+struct mlc_hf_found {
+    struct mlc_hf_found *next;
+    int r;                    /* 0: a file, -EISDIR, -ENOENT */
+    struct mlc_hf_tree *tree; /* r == 0: that file alone; a reference */
+    char path[];
+};
+
+/* A listing of more than one page that is under way: the commit exists. */
+struct mlc_hf_pending {
+    struct mlc_hf_pending *next;
+    char folder[MLC_HF_FOLDER_MAX];
+    char sha[MLC_HF_SHA_LEN + 1];
+    struct mlc_hf_found *found;
+    size_t n_found;
 };
 
 /* A blob that a client put there and whose digest is wrong. */
@@ -110,6 +129,7 @@ struct mlc_hf {
     struct mlc_hf_kept kept[MLC_HF_MAX_KEPT]; /* lock */
     size_t n_kept, n_kept_files;              /* lock */
     uint64_t tick;                            /* lock */
+    struct mlc_hf_pending *pending;           /* lock */
     struct mlc_hf_bad *bad;                   /* lock */
     struct mlc_hf_verify *verifies;           /* lock; under way */
     atomic_ullong hits, misses, errors;
@@ -140,6 +160,8 @@ void mlc_hf_tokens_done(struct mlc_hf *hf);
 char *mlc_hf_token(struct mlc_hf *hf);
 /* Read the files again at the next call, and believe no refusal any more. */
 void mlc_hf_token_changed(struct mlc_hf *hf);
+/* The Hub does not know that token: not sent again for a while. */
+void mlc_hf_token_refused(struct mlc_hf *hf, const char *token);
 
 /* --- hf_repo.c: repos and their records ------------------------------ */
 
@@ -180,6 +202,23 @@ int mlc_hf_tree_known(struct mlc_hf *hf, const struct mlc_hf_path *p,
 void mlc_hf_tree_keep(struct mlc_hf *hf, const struct mlc_hf_path *p,
                       const char *sha, struct mlc_hf_tree *t);
 void mlc_hf_trees_forget(struct mlc_hf *hf, const char *folder);
+/* The first page of a longer listing came; all of it did, or never will. */
+int mlc_hf_pending_begin(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                         const char *sha);
+void mlc_hf_pending_end(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                        const char *sha);
+bool mlc_hf_is_pending(struct mlc_hf *hf, const struct mlc_hf_path *p);
+/* What the Hub said of p->rest meanwhile: 0 (*ret is a reference to a tree
+ * with that file alone), -EISDIR, -ENOENT; -EAGAIN: nothing yet; -ENOSPC: too
+ * many were asked for, wait for the listing. */
+int mlc_hf_pending_find(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                        struct mlc_hf_tree **ret);
+/* All of it came: what was fetched meanwhile gets its pointers.  For the one
+ * who will end it. */
+void mlc_hf_pending_point(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                          const char *sha, struct mlc_hf_tree *t);
+int mlc_hf_pending_add(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                       const char *path, int r, struct mlc_hf_tree *t);
 
 struct mlc_hf_hit {
     struct mlc_hf_tree *tree; /* a reference */
@@ -205,6 +244,7 @@ enum mlc_hf_what {
     MLC_HF_ASK_REV,  /* arg: the revision */
     MLC_HF_ASK_REFS, /* the list of all refs */
     MLC_HF_ASK_TREE, /* arg: the commit */
+    MLC_HF_ASK_PATH, /* arg: the path, at p->commit */
 };
 
 /* As mlc_doc_ask(); offline: -ENOENT.  ask NULL: a refresh for nobody. */
