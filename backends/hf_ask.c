@@ -346,7 +346,7 @@ finish_tree(struct query *q, const struct mlc_doc_answer *a,
         if (!q->last_url) {
             r = mlc_hf_pending_begin(q->hf, &q->p, q->arg);
             if (r == 0)
-                r = mlc_hf_adopt_commit(q->hf, &q->p, q->arg);
+                r = mlc_hf_confirm_commit(q->hf, &q->p, q->arg);
         }
         free(q->last_url);
         q->last_url = strdup(next);
@@ -363,7 +363,7 @@ finish_tree(struct query *q, const struct mlc_doc_answer *a,
         return;
     mlc_hf_tree_keep(q->hf, &q->p, q->arg, t);
     mlc_hf_pending_point(q->hf, &q->p, q->arg, t);
-    ret->r = mlc_hf_adopt_commit(q->hf, &q->p, q->arg);
+    ret->r = mlc_hf_confirm_commit(q->hf, &q->p, q->arg);
 }
 
 static void

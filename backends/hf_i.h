@@ -42,6 +42,7 @@ struct mlc_hf_repo {
     char folder[MLC_HF_FOLDER_MAX]; /* immutable */
     char id[MLC_HF_FOLDER_MAX];     /* lock; canonical name */
     bool is_loaded;                 /* lock; record and disk were read */
+    bool is_confirmed;              /* lock; the Hub itself showed it to us */
     bool is_private;                /* lock */
     char gated[16];                 /* lock; "", "auto", "manual" */
     int64_t first_seen_ms;          /* lock; real time */
@@ -177,6 +178,10 @@ int mlc_hf_adopt_commit(struct mlc_hf *hf, const struct mlc_hf_path *p,
                         const char *sha);
 int mlc_hf_adopt_ref(struct mlc_hf *hf, const struct mlc_hf_path *p,
                      const char *rev, const char *sha, int64_t asked_ms);
+bool mlc_hf_repo_is_confirmed(struct mlc_hf *hf, const struct mlc_hf_path *p);
+/* The Hub said so, of a repo that may have been on disk before. */
+int mlc_hf_confirm_commit(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                          const char *sha);
 void mlc_hf_drop_repo(struct mlc_hf *hf, const struct mlc_hf_path *p);
 void mlc_hf_drop_commit(struct mlc_hf *hf, const struct mlc_hf_path *p);
 void mlc_hf_drop_ref(struct mlc_hf *hf, const struct mlc_hf_path *p,

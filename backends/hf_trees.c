@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/cache/cache.h"
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
@@ -135,6 +136,10 @@ mlc_hf_tree_known(struct mlc_hf *hf, const struct mlc_hf_path *p,
     if (!own || !clients)
         return -ENOMEM;
     if (hf->d->privfd < 0 || load(hf->d->privfd, own, &t) < 0) {
+        /* What a client with a token of its own wrote is no promise that
+         * the bytes will be given to us. */
+        if (!hf->d->cache->is_offline && !mlc_hf_repo_is_confirmed(hf, p))
+            return -ENOENT;
         if (load(dirfd, clients, &t) < 0)
             return -ENOENT;
         store(hf, p, sha, t);
