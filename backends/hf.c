@@ -350,6 +350,8 @@ lookup_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
         return answer_dir(local, mlc_hf_commit_since(hf, p), MLC_TTL_FOREVER,
                           ret);
     mlc_hf_tree_get(t, i, &f);
+    if (hf->d->cache->is_offline && !mlc_hf_has_bytes(hf, p->folder, &f))
+        return answer_absent(MLC_HF_SHORT_TTL_MS, ret);
     /* Fetched under another commit: this one's pointer comes along now. */
     if (!hf->d->is_read_only &&
         mlc_hf_blob_stat(hf, p->folder, f.etag, &st) == 0 &&

@@ -279,6 +279,9 @@ void mlc_hf_published(void *arg, const char *home, int r);
 /* Is a whole regular file there (through a link)?  -ENOENT if not. */
 int mlc_hf_blob_stat(struct mlc_hf *hf, const char *folder, const char *etag,
                      struct stat *ret);
+/* Are all bytes of f on this disk? */
+bool mlc_hf_has_bytes(struct mlc_hf *hf, const char *folder,
+                      const struct mlc_hf_file *f);
 /* A client's blob: checked on the SLOW lane. */
 void mlc_hf_verify(struct mlc_hf *hf, const struct mlc_hf_path *p);
 bool mlc_hf_is_bad(struct mlc_hf *hf, const struct mlc_hf_path *p, ino_t ino);
