@@ -79,12 +79,12 @@ answer_text(enum mlc_kind kind, char *text, int64_t since_ms, uint32_t ttl_ms,
     return 0;
 }
 
-/* An error of the Hub's: how long the kernel may believe it, if at all. */
+/* An error of the Hub's.  The kernel may not believe it at all: the next token
+ * changes it. */
 static int
 answer_error(int r, struct mlc_entry *ret)
 {
-    if (r == -ENOENT)
-        ret->ttl_ms = MLC_HF_SHORT_TTL_MS;
+    ret->ttl_ms = 0;
     return r;
 }
 
@@ -273,6 +273,42 @@ lookup_ref(struct mlc_hf *hf, const struct mlc_hf_path *p,
 /* --- hub/R/snapshots, .no_exist, trees ----------------------------------- */
 
 static int
+answer_pointer(struct mlc_hf *hf, const struct mlc_hf_path *p,
+               const struct mlc_hf_file *f, struct mlc_entry *ret)
+{
+    return answer_text(MLC_KIND_SYMLINK, mlc_hf_pointer_text(f->path, f->etag),
+                       mlc_hf_commit_since(hf, p), MLC_TTL_FOREVER, ret);
+}
+
+/* While a long listing is coming (somebody waits for it already) the Hub is
+ * asked for the path alone. */
+static int
+lookup_single(struct mlc_hf *hf, const struct mlc_hf_path *p,
+              const struct stat *local, struct mlc_ask *ask,
+              struct mlc_entry *ret)
+{
+    __attribute__((cleanup(mlc_cleanup_tree))) struct mlc_hf_tree *t = NULL;
+    struct mlc_hf_file f;
+    int r;
+
+    if (!*p->rest)
+        return answer_dir(local, mlc_hf_commit_since(hf, p),
+                          MLC_HF_SHORT_TTL_MS, ret);
+    r = mlc_hf_pending_find(hf, p, &t);
+    if (r == -EAGAIN && mlc_hf_ask(hf, p, MLC_HF_ASK_PATH, p->rest, ask) == 0)
+        r = mlc_hf_pending_find(hf, p, &t);
+    if (r == -ENOENT)
+        return answer_absent(MLC_HF_SHORT_TTL_MS, ret);
+    if (r == -EISDIR)
+        return answer_dir(local, mlc_hf_commit_since(hf, p),
+                          MLC_HF_SHORT_TTL_MS, ret);
+    if (r < 0)
+        return -EAGAIN;
+    mlc_hf_tree_get(t, 0, &f);
+    return answer_pointer(hf, p, &f, ret);
+}
+
+static int
 lookup_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
                 const struct stat *local, struct mlc_ask *ask,
                 struct mlc_entry *ret)
@@ -291,6 +327,8 @@ lookup_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
                    : answer_local(local, ret);
 
     r = mlc_hf_need_tree(hf, p, ask, &t);
+    if (r == -EAGAIN && mlc_hf_is_pending(hf, p))
+        return lookup_single(hf, p, local, ask, ret);
     if (!*p->rest) {
         /* A cache that was there before us goes on without the Hub. */
         if (local && r < 0 && r != -EAGAIN)
@@ -312,13 +350,14 @@ lookup_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
         return answer_dir(local, mlc_hf_commit_since(hf, p), MLC_TTL_FOREVER,
                           ret);
     mlc_hf_tree_get(t, i, &f);
+    if (hf->d->cache->is_offline && !mlc_hf_has_bytes(hf, p->folder, &f))
+        return answer_absent(MLC_HF_SHORT_TTL_MS, ret);
     /* Fetched under another commit: this one's pointer comes along now. */
     if (!hf->d->is_read_only &&
         mlc_hf_blob_stat(hf, p->folder, f.etag, &st) == 0 &&
         (uint64_t)st.st_size == f.size)
         mlc_hf_point(hf, p, p->commit, t, i);
-    return answer_text(MLC_KIND_SYMLINK, mlc_hf_pointer_text(f.path, f.etag),
-                       mlc_hf_commit_since(hf, p), MLC_TTL_FOREVER, ret);
+    return answer_pointer(hf, p, &f, ret);
 }
 
 static int
@@ -335,6 +374,10 @@ lookup_absent(struct mlc_hf *hf, const struct mlc_hf_path *p,
                    ? answer_dir(local, 0, MLC_TTL_FOREVER, ret)
                    : answer_local(local, ret);
     r = mlc_hf_need_tree(hf, p, ask, &t);
+    if (r == -EAGAIN && mlc_hf_is_pending(hf, p))
+        return *p->rest ? answer_absent(0, ret)
+                        : answer_dir(local, mlc_hf_commit_since(hf, p),
+                                     MLC_HF_SHORT_TTL_MS, ret);
     if (r == -EAGAIN || r == -ENOMEM)
         return r;
     if (!*p->rest) {
@@ -348,7 +391,7 @@ lookup_absent(struct mlc_hf *hf, const struct mlc_hf_path *p,
     /* Without the whole tree nothing is known to be absent; and clients take
      * an error here for worse than "don't know". */
     if (r < 0)
-        return answer_absent(MLC_HF_SHORT_TTL_MS, ret);
+        return answer_absent(0, ret);
 
     r = mlc_hf_tree_find(t, p->rest, &i);
     if (r == 0)
@@ -498,6 +541,15 @@ get_bearer(void *arg)
     return mlc_hf_token(arg);
 }
 
+static bool
+bearer_refused(void *arg, const char *bearer, const char *error_code)
+{
+    if (error_code && strcmp(error_code, "GatedRepo") == 0)
+        return false;
+    mlc_hf_token_refused(arg, bearer);
+    return true;
+}
+
 static int
 map_status(int status, const char *error_code)
 {
@@ -547,6 +599,7 @@ hf_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     /* Not the validator: the Hub's and the CDN's differ for the same bytes;
      * the digest decides. */
     fetch.get_bearer = get_bearer;
+    fetch.bearer_refused = bearer_refused;
     fetch.arg = hf;
     fetch.map_status = map_status;
     r = mlc_fetch_new(&d->cache->fetch, &fetch, &spec.feed);

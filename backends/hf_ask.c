@@ -30,12 +30,21 @@ struct query {
     struct mlc_hf *hf;
     struct mlc_hf_path p;
     enum mlc_hf_what what;
-    char *arg; /* as mlc_hf_ask()'s */
-    bool has_bearer;
+    char *arg;                           /* as mlc_hf_ask()'s */
+    char *bearer;                        /* NULL: none is sent */
     struct mlc_hf_tree_builder *builder; /* TREE */
     unsigned n_pages;
     char *last_url; /* TREE: of the page before, against circles */
 };
+
+static void
+drop_bearer(struct query *q)
+{
+    if (q->bearer)
+        explicit_bzero(q->bearer, strlen(q->bearer));
+    free(q->bearer);
+    q->bearer = NULL;
+}
 
 static void
 free_query(void *arg)
@@ -44,7 +53,10 @@ free_query(void *arg)
 
     if (!q)
         return;
+    if (q->what == MLC_HF_ASK_TREE && q->last_url)
+        mlc_hf_pending_end(q->hf, &q->p, q->arg);
     free(q->arg);
+    drop_bearer(q);
     mlc_hf_tree_builder_free(q->builder);
     free(q->last_url);
     free(q);
@@ -108,6 +120,10 @@ api_url(const struct query *q)
         r = asprintf(&url, "%s/api/%s/%s/tree/%s?recursive=true&expand=false",
                      q->hf->endpoint, mlc_hf_type_name(q->p.type), id, q->arg);
         break;
+    case MLC_HF_ASK_PATH:
+        r = asprintf(&url, "%s/api/%s/%s/paths-info/%s", q->hf->endpoint,
+                     mlc_hf_type_name(q->p.type), id, q->p.commit);
+        break;
     }
     return r < 0 ? NULL : url;
 }
@@ -117,14 +133,15 @@ static char *
 doc_key(const struct query *q)
 {
     static const char *const words[] = {
-        [MLC_HF_ASK_INFO] = "info",
-        [MLC_HF_ASK_REV] = "rev",
-        [MLC_HF_ASK_REFS] = "refs",
-        [MLC_HF_ASK_TREE] = "tree",
+        [MLC_HF_ASK_INFO] = "info", [MLC_HF_ASK_REV] = "rev",
+        [MLC_HF_ASK_REFS] = "refs", [MLC_HF_ASK_TREE] = "tree",
+        [MLC_HF_ASK_PATH] = "path",
     };
+    const char *at = q->what == MLC_HF_ASK_PATH ? q->p.commit : "";
     char *key = NULL;
 
-    if (asprintf(&key, "hf/%s/%s/%s", q->p.folder, words[q->what], q->arg) < 0)
+    if (asprintf(&key, "hf/%s/%s/%s%s%s", q->p.folder, words[q->what], at,
+                 *at ? "/" : "", q->arg) < 0)
         return NULL;
     return key;
 }
@@ -171,15 +188,15 @@ judge_status(struct query *q, const struct mlc_doc_answer *a,
         ret->r = -ENOENT;
         return;
     case 401:
-        if (q->has_bearer && !is_gated && is_bad_token(a)) {
-            q->has_bearer = false;
+        if (q->bearer && !is_gated && is_bad_token(a)) {
+            mlc_hf_token_refused(q->hf, q->bearer);
+            drop_bearer(q);
             ret->r = -EINPROGRESS;
             ret->is_retry_anonymous = true;
-            complain(q, a, "the token is not accepted, asking without it");
             return;
         }
         /* To the anonymous the Hub says so of what is not there, too. */
-        ret->r = is_gated || q->has_bearer ? -EACCES : -ENOENT;
+        ret->r = is_gated || q->bearer ? -EACCES : -ENOENT;
         break;
     case 403:
         ret->r = -EACCES;
@@ -326,8 +343,17 @@ finish_tree(struct query *q, const struct mlc_doc_answer *a,
         return;
     }
     if (next) {
+        if (!q->last_url) {
+            r = mlc_hf_pending_begin(q->hf, &q->p, q->arg);
+            if (r == 0)
+                r = mlc_hf_confirm_commit(q->hf, &q->p, q->arg);
+        }
         free(q->last_url);
         q->last_url = strdup(next);
+        if (r < 0 || !q->last_url) {
+            ret->r = -ENOMEM;
+            return;
+        }
         ret->r = -EINPROGRESS;
         ret->next_url = mlc_steal(&next);
         return;
@@ -336,7 +362,55 @@ finish_tree(struct query *q, const struct mlc_doc_answer *a,
     if (ret->r < 0)
         return;
     mlc_hf_tree_keep(q->hf, &q->p, q->arg, t);
-    ret->r = mlc_hf_adopt_commit(q->hf, &q->p, q->arg);
+    mlc_hf_pending_point(q->hf, &q->p, q->arg, t);
+    ret->r = mlc_hf_confirm_commit(q->hf, &q->p, q->arg);
+}
+
+static void
+finish_path(struct query *q, const struct mlc_doc_answer *a,
+            struct mlc_doc_verdict *ret)
+{
+    __attribute__((cleanup(mlc_cleanup_json))) json_t *root = NULL;
+    __attribute__((cleanup(mlc_cleanup_tree))) struct mlc_hf_tree *t = NULL;
+    mlc_autofree char *err = NULL;
+    const json_t *entry;
+    const char *type = NULL;
+    const char *path = NULL;
+    size_t i;
+    int r;
+
+    if (mlc_json_parse(a->body, a->len, &root, &err) < 0 ||
+        !json_is_array(root)) {
+        judge_broken(q, a, err ? err : "not a list", ret);
+        return;
+    }
+    entry = json_array_get(root, 0);
+    if (!entry) {
+        ret->r = mlc_hf_pending_add(q->hf, &q->p, q->arg, -ENOENT, NULL);
+        return;
+    }
+    if (!json_is_object(entry) || mlc_json_str(entry, "path", &path) < 0 ||
+        mlc_json_str(entry, "type", &type) < 0 || strcmp(path, q->arg) != 0) {
+        judge_broken(q, a, "not the path that was asked for", ret);
+        return;
+    }
+    if (strcmp(type, "directory") == 0) {
+        ret->r = mlc_hf_pending_add(q->hf, &q->p, q->arg, -EISDIR, NULL);
+        return;
+    }
+    r = mlc_hf_tree_builder_new(&q->builder);
+    if (r == 0)
+        r = mlc_hf_tree_add_page(q->builder, a->body, a->len, &err);
+    if (r == 0)
+        r = mlc_hf_tree_finish(q->builder, &t);
+    if (r == 0)
+        r = mlc_hf_tree_find(t, q->arg, &i);
+    if (r == -ENOMEM)
+        ret->r = r;
+    else if (r < 0)
+        judge_broken(q, a, err ? err : "not a file", ret);
+    else
+        ret->r = mlc_hf_pending_add(q->hf, &q->p, q->arg, 0, t);
 }
 
 /* How a request failed is ours to know (design: failure has one meaning each).
@@ -390,6 +464,9 @@ finish(void *arg, const struct mlc_doc_answer *a, struct mlc_doc_verdict *ret)
     case MLC_HF_ASK_TREE:
         finish_tree(q, a, ret);
         break;
+    case MLC_HF_ASK_PATH:
+        finish_path(q, a, ret);
+        break;
     }
 }
 
@@ -400,7 +477,8 @@ mlc_hf_ask(struct mlc_hf *hf, const struct mlc_hf_path *p,
     __attribute__((cleanup(mlc_cleanup_query))) struct query *q = NULL;
     mlc_autofree char *key = NULL;
     mlc_autofree char *url = NULL;
-    mlc_autofree char *bearer = NULL;
+    mlc_autofree char *form = NULL;
+    mlc_autofree char *path = NULL;
     struct mlc_doc_spec spec = {0};
 
     if (hf->d->cache->is_offline)
@@ -419,12 +497,17 @@ mlc_hf_ask(struct mlc_hf *hf, const struct mlc_hf_path *p,
     url = api_url(q);
     if (!key || !url)
         return -ENOMEM;
-    bearer = mlc_hf_token(hf);
-    q->has_bearer = bearer != NULL;
+    if (what == MLC_HF_ASK_PATH) {
+        path = mlc_url_encode(arg, false);
+        if (!path || asprintf(&form, "paths=%s&expand=False", path) < 0)
+            return -ENOMEM;
+    }
+    q->bearer = mlc_hf_token(hf);
 
     spec.key = key;
     spec.url = url;
-    spec.bearer = bearer;
+    spec.form = form;
+    spec.bearer = q->bearer;
     spec.max_bytes = what == MLC_HF_ASK_TREE ? MAX_PAGE : MAX_BODY;
     spec.finish = finish;
     spec.arg = mlc_steal(&q);

@@ -13,6 +13,7 @@
 
 #include "backends/cache/cache.h"
 #include "backends/cache/digest.h"
+#include "backends/cache/object.h"
 #include "backends/cache/pool.h"
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
@@ -48,6 +49,23 @@ set_mtime_ms(int64_t ms, struct timespec ret[2])
     ret[0] = (struct timespec){.tv_nsec = UTIME_OMIT};
     ret[1] =
         (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+}
+
+bool
+mlc_hf_has_bytes(struct mlc_hf *hf, const char *folder,
+                 const struct mlc_hf_file *f)
+{
+    mlc_autofree char *key = NULL;
+    struct stat st;
+
+    if (f->size == 0)
+        return true;
+    if (mlc_hf_blob_stat(hf, folder, f->etag, &st) == 0 &&
+        (uint64_t)st.st_size == f->size)
+        return true;
+    key = mlc_path_join("hf", f->etag);
+    return key && hf->d->store &&
+           mlc_store_present(hf->d->store, key) == f->size;
 }
 
 /* 0, also where there is one already. */

@@ -42,6 +42,7 @@ struct mlc_hf_repo {
     char folder[MLC_HF_FOLDER_MAX]; /* immutable */
     char id[MLC_HF_FOLDER_MAX];     /* lock; canonical name */
     bool is_loaded;                 /* lock; record and disk were read */
+    bool is_confirmed;              /* lock; the Hub itself showed it to us */
     bool is_private;                /* lock */
     char gated[16];                 /* lock; "", "auto", "manual" */
     int64_t first_seen_ms;          /* lock; real time */
@@ -83,6 +84,25 @@ struct mlc_hf_tokens {
     struct mlc_hf_token_file files[MLC_HF_MAX_TOKEN_FILES]; /* lock */
     unsigned n_files;                                       /* immutable */
     int64_t checked_ms;                                     /* lock */
+    char *refused;      /* lock; the Hub did not know it */
+    int64_t refused_ms; /* lock; monotonic */
+};
+
+/* The Hub's word on one path of a commit whose listing is still coming. */
+struct mlc_hf_found {
+    struct mlc_hf_found *next;
+    int r;                    /* 0: a file, -EISDIR, -ENOENT */
+    struct mlc_hf_tree *tree; /* r == 0: that file alone; a reference */
+    char path[];
+};
+
+/* A listing of more than one page that is under way: the commit exists. */
+struct mlc_hf_pending {
+    struct mlc_hf_pending *next;
+    char folder[MLC_HF_FOLDER_MAX];
+    char sha[MLC_HF_SHA_LEN + 1];
+    struct mlc_hf_found *found;
+    size_t n_found;
 };
 
 /* A blob that a client put there and whose digest is wrong. */
@@ -110,6 +130,7 @@ struct mlc_hf {
     struct mlc_hf_kept kept[MLC_HF_MAX_KEPT]; /* lock */
     size_t n_kept, n_kept_files;              /* lock */
     uint64_t tick;                            /* lock */
+    struct mlc_hf_pending *pending;           /* lock */
     struct mlc_hf_bad *bad;                   /* lock */
     struct mlc_hf_verify *verifies;           /* lock; under way */
     atomic_ullong hits, misses, errors;
@@ -140,6 +161,8 @@ void mlc_hf_tokens_done(struct mlc_hf *hf);
 char *mlc_hf_token(struct mlc_hf *hf);
 /* Read the files again at the next call, and believe no refusal any more. */
 void mlc_hf_token_changed(struct mlc_hf *hf);
+/* The Hub does not know that token: not sent again for a while. */
+void mlc_hf_token_refused(struct mlc_hf *hf, const char *token);
 
 /* --- hf_repo.c: repos and their records ------------------------------ */
 
@@ -155,6 +178,10 @@ int mlc_hf_adopt_commit(struct mlc_hf *hf, const struct mlc_hf_path *p,
                         const char *sha);
 int mlc_hf_adopt_ref(struct mlc_hf *hf, const struct mlc_hf_path *p,
                      const char *rev, const char *sha, int64_t asked_ms);
+bool mlc_hf_repo_is_confirmed(struct mlc_hf *hf, const struct mlc_hf_path *p);
+/* The Hub said so, of a repo that may have been on disk before. */
+int mlc_hf_confirm_commit(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                          const char *sha);
 void mlc_hf_drop_repo(struct mlc_hf *hf, const struct mlc_hf_path *p);
 void mlc_hf_drop_commit(struct mlc_hf *hf, const struct mlc_hf_path *p);
 void mlc_hf_drop_ref(struct mlc_hf *hf, const struct mlc_hf_path *p,
@@ -180,6 +207,23 @@ int mlc_hf_tree_known(struct mlc_hf *hf, const struct mlc_hf_path *p,
 void mlc_hf_tree_keep(struct mlc_hf *hf, const struct mlc_hf_path *p,
                       const char *sha, struct mlc_hf_tree *t);
 void mlc_hf_trees_forget(struct mlc_hf *hf, const char *folder);
+/* The first page of a longer listing came; all of it did, or never will. */
+int mlc_hf_pending_begin(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                         const char *sha);
+void mlc_hf_pending_end(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                        const char *sha);
+bool mlc_hf_is_pending(struct mlc_hf *hf, const struct mlc_hf_path *p);
+/* What the Hub said of p->rest meanwhile: 0 (*ret is a reference to a tree
+ * with that file alone), -EISDIR, -ENOENT; -EAGAIN: nothing yet; -ENOSPC: too
+ * many were asked for, wait for the listing. */
+int mlc_hf_pending_find(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                        struct mlc_hf_tree **ret);
+/* All of it came: what was fetched meanwhile gets its pointers.  For the one
+ * who will end it. */
+void mlc_hf_pending_point(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                          const char *sha, struct mlc_hf_tree *t);
+int mlc_hf_pending_add(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                       const char *path, int r, struct mlc_hf_tree *t);
 
 struct mlc_hf_hit {
     struct mlc_hf_tree *tree; /* a reference */
@@ -205,6 +249,7 @@ enum mlc_hf_what {
     MLC_HF_ASK_REV,  /* arg: the revision */
     MLC_HF_ASK_REFS, /* the list of all refs */
     MLC_HF_ASK_TREE, /* arg: the commit */
+    MLC_HF_ASK_PATH, /* arg: the path, at p->commit */
 };
 
 /* As mlc_doc_ask(); offline: -ENOENT.  ask NULL: a refresh for nobody. */
@@ -234,6 +279,9 @@ void mlc_hf_published(void *arg, const char *home, int r);
 /* Is a whole regular file there (through a link)?  -ENOENT if not. */
 int mlc_hf_blob_stat(struct mlc_hf *hf, const char *folder, const char *etag,
                      struct stat *ret);
+/* Are all bytes of f on this disk? */
+bool mlc_hf_has_bytes(struct mlc_hf *hf, const char *folder,
+                      const struct mlc_hf_file *f);
 /* A client's blob: checked on the SLOW lane. */
 void mlc_hf_verify(struct mlc_hf *hf, const struct mlc_hf_path *p);
 bool mlc_hf_is_bad(struct mlc_hf *hf, const struct mlc_hf_path *p, ino_t ino);

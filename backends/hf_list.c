@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "backends/cache/cache.h"
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/parse.h"
@@ -152,6 +153,33 @@ gather_areas(struct mlc_hf *hf, const struct mlc_hf_path *p,
     return r;
 }
 
+/* Offline: a pointer that leads nowhere makes clients call the repo broken. */
+struct cached_only {
+    struct mlc_hf *hf;
+    const struct mlc_hf_path *p;
+    const struct mlc_hf_tree *tree;
+    mlc_list_fn *emit;
+    void *arg;
+};
+
+static int
+emit_cached(void *arg, const char *name, unsigned char type)
+{
+    const struct cached_only *c = arg;
+    mlc_autofree char *path = mlc_path_join(c->p->rest, name);
+    struct mlc_hf_file f;
+    size_t i;
+
+    if (!path)
+        return -ENOMEM;
+    if (mlc_hf_tree_find(c->tree, path, &i) == 0) {
+        mlc_hf_tree_get(c->tree, i, &f);
+        if (!mlc_hf_has_bytes(c->hf, c->p->folder, &f))
+            return 0;
+    }
+    return c->emit(c->arg, name, type);
+}
+
 static int
 list_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
               struct mlc_ask *ask, mlc_list_fn *emit, void *arg)
@@ -164,7 +192,11 @@ list_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
 
     r = mlc_hf_need_tree(hf, p, ask, &t);
     if (r == 0) {
-        r = mlc_hf_tree_list(t, p->rest, emit, arg);
+        struct cached_only cached = {hf, p, t, emit, arg};
+
+        r = hf->d->cache->is_offline
+                ? mlc_hf_tree_list(t, p->rest, emit_cached, &cached)
+                : mlc_hf_tree_list(t, p->rest, emit, arg);
         return r == -ENOENT ? 0 : r; /* a user's own directory */
     }
     if (r == -EAGAIN || r == -ENOMEM)

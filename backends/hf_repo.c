@@ -315,6 +315,7 @@ parse_record(struct mlc_hf_repo *repo, json_t *root)
         mlc_hf_id_is_valid(s))
         snprintf(repo->id, sizeof repo->id, "%s", s);
     mlc_json_bool(root, "private", &repo->is_private);
+    mlc_json_bool(root, "confirmed", &repo->is_confirmed);
     if (mlc_json_str(root, "gated", &s) == 0)
         snprintf(repo->gated, sizeof repo->gated, "%.15s", s);
     repo->first_seen_ms = get_ms(root, "first_seen");
@@ -381,6 +382,7 @@ format_record_locked(const struct mlc_hf_repo *repo)
                                       (json_int_t)repo->refs[i].asked_ms));
     json_object_set_new(root, "format", json_integer(1));
     json_object_set_new(root, "id", json_string(repo->id));
+    json_object_set_new(root, "confirmed", json_boolean(repo->is_confirmed));
     json_object_set_new(root, "private", json_boolean(repo->is_private));
     json_object_set_new(root, "gated", json_string(repo->gated));
     json_object_set_new(root, "first_seen", json_integer(repo->first_seen_ms));
@@ -500,6 +502,7 @@ mlc_hf_repo_adopt(struct mlc_hf *hf, const struct mlc_hf_path *p,
     if (repo) {
         if (id && strlen(id) < sizeof repo->id && mlc_hf_id_is_valid(id))
             snprintf(repo->id, sizeof repo->id, "%s", id);
+        repo->is_confirmed = true;
         repo->is_private = is_private;
         snprintf(repo->gated, sizeof repo->gated, "%s", gated ? gated : "");
     }
@@ -510,21 +513,48 @@ mlc_hf_repo_adopt(struct mlc_hf *hf, const struct mlc_hf_path *p,
     return 0;
 }
 
-int
-mlc_hf_adopt_commit(struct mlc_hf *hf, const struct mlc_hf_path *p,
-                    const char *sha)
+static int
+adopt_commit(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha,
+             bool is_confirmed)
 {
     struct mlc_hf_repo *repo;
     bool is_new = false;
 
     pthread_mutex_lock(&hf->lock);
     repo = ensure_locked(hf, p);
-    if (repo)
-        is_new = add_commit(repo, sha, mlc_real_ms());
+    if (repo) {
+        is_new = is_confirmed && !repo->is_confirmed;
+        repo->is_confirmed |= is_confirmed;
+        is_new |= add_commit(repo, sha, mlc_real_ms());
+    }
     pthread_mutex_unlock(&hf->lock);
     if (is_new)
         save_record(hf, p);
     return repo ? 0 : -ENOMEM;
+}
+
+int
+mlc_hf_adopt_commit(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                    const char *sha)
+{
+    return adopt_commit(hf, p, sha, false);
+}
+
+int
+mlc_hf_confirm_commit(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                      const char *sha)
+{
+    return adopt_commit(hf, p, sha, true);
+}
+
+bool
+mlc_hf_repo_is_confirmed(struct mlc_hf *hf, const struct mlc_hf_path *p)
+{
+    const struct mlc_hf_repo *repo;
+
+    MLC_LOCK_SCOPE(&hf->lock);
+    repo = mlc_hf_repo_get_locked(hf, p);
+    return repo && repo->is_confirmed;
 }
 
 int

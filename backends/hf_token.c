@@ -12,10 +12,12 @@
 #include "backends/cache/doc.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "backends/util/log.h"
 #include "backends/util/option.h"
 #include "backends/util/path.h"
 
-#define MAX_TOKEN 16384 /* bytes of a token file */
+#define MAX_TOKEN  16384  /* bytes of a token file */
+#define REFUSED_MS 300000 /* how long a refusal of the token is believed */
 
 /* Without blanks around it and line ends in it, which would end the header
  * early.  NULL if nothing is left. */
@@ -115,6 +117,7 @@ mlc_hf_tokens_done(struct mlc_hf *hf)
     struct mlc_hf_tokens *t = &hf->tokens;
 
     free(t->fixed);
+    free(t->refused);
     for (unsigned i = 0; i < t->n_files; i++) {
         free(t->files[i].path);
         free(t->files[i].value);
@@ -165,22 +168,41 @@ mlc_hf_token(struct mlc_hf *hf)
     bool is_first;
     char *s = NULL;
 
-    if (t->fixed)
-        return strdup(t->fixed);
     pthread_mutex_lock(&t->lock);
     is_first = t->checked_ms < 0;
-    if (is_first || now - t->checked_ms >= 1000) {
+    if (!t->fixed && (is_first || now - t->checked_ms >= 1000)) {
         for (unsigned i = 0; i < t->n_files; i++)
             is_new |= reread(&t->files[i]);
         t->checked_ms = now;
     }
-    for (unsigned i = 0; i < t->n_files && !s; i++)
+    if (t->fixed)
+        s = strdup(t->fixed);
+    for (unsigned i = 0; i < t->n_files && !t->fixed && !s; i++)
         if (t->files[i].value)
             s = strdup(t->files[i].value);
+    if (s && t->refused && strcmp(s, t->refused) == 0 &&
+        now - t->refused_ms < REFUSED_MS) {
+        free(s);
+        s = NULL;
+    }
     pthread_mutex_unlock(&t->lock);
     if (is_new && !is_first && hf->d->cache)
         mlc_doc_forget(hf->d->cache->docs, "hf/");
     return s;
+}
+
+void
+mlc_hf_token_refused(struct mlc_hf *hf, const char *token)
+{
+    struct mlc_hf_tokens *t = &hf->tokens;
+
+    MLC_LOCK_SCOPE(&t->lock);
+    if (!t->refused || strcmp(t->refused, token) != 0) {
+        mlc_warn("hf: the Hub does not know the token: asking without it");
+        free(t->refused);
+        t->refused = strdup(token);
+    }
+    t->refused_ms = mlc_mono_ms();
 }
 
 void
@@ -191,6 +213,9 @@ mlc_hf_token_changed(struct mlc_hf *hf)
     pthread_mutex_lock(&t->lock);
     if (t->checked_ms > 0)
         t->checked_ms = 0;
+    /* Whoever logs in again means it. */
+    free(t->refused);
+    t->refused = NULL;
     pthread_mutex_unlock(&t->lock);
     mlc_doc_forget(hf->d->cache->docs, "hf/");
 }

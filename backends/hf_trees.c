@@ -10,13 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/cache/cache.h"
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "backends/util/path.h"
 
 #define MAX_TREE_FILE ((size_t)1 << 29)
-#define MAX_SEARCH    64 /* commits whose trees are looked through */
+#define MAX_SEARCH    64  /* commits whose trees are looked through */
+#define MAX_FOUND     256 /* paths of one commit that are asked for singly */
 
 static struct mlc_hf_kept *
 find_locked(struct mlc_hf *hf, const char *folder, const char *sha)
@@ -134,6 +136,10 @@ mlc_hf_tree_known(struct mlc_hf *hf, const struct mlc_hf_path *p,
     if (!own || !clients)
         return -ENOMEM;
     if (hf->d->privfd < 0 || load(hf->d->privfd, own, &t) < 0) {
+        /* What a client with a token of its own wrote is no promise that
+         * the bytes will be given to us. */
+        if (!hf->d->cache->is_offline && !mlc_hf_repo_is_confirmed(hf, p))
+            return -ENOENT;
         if (load(dirfd, clients, &t) < 0)
             return -ENOENT;
         store(hf, p, sha, t);
@@ -158,6 +164,140 @@ mlc_hf_trees_forget(struct mlc_hf *hf, const char *folder)
     for (size_t i = hf->n_kept; i-- > 0;)
         if (strcmp(hf->kept[i].folder, folder) == 0)
             forget_locked(hf, i);
+}
+
+/* --- listings under way ----------------------------------------------------
+ */
+
+static struct mlc_hf_pending **
+find_pending_locked(struct mlc_hf *hf, const char *folder, const char *sha)
+{
+    struct mlc_hf_pending **at = &hf->pending;
+
+    while (*at &&
+           (strcmp((*at)->sha, sha) != 0 || strcmp((*at)->folder, folder) != 0))
+        at = &(*at)->next;
+    return at;
+}
+
+int
+mlc_hf_pending_begin(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                     const char *sha)
+{
+    struct mlc_hf_pending *n = calloc(1, sizeof *n);
+
+    if (!n)
+        return -ENOMEM;
+    snprintf(n->folder, sizeof n->folder, "%s", p->folder);
+    snprintf(n->sha, sizeof n->sha, "%s", sha);
+    MLC_LOCK_SCOPE(&hf->lock);
+    n->next = hf->pending;
+    hf->pending = n;
+    return 0;
+}
+
+static void
+free_found(struct mlc_hf_found *f)
+{
+    mlc_hf_tree_unref(f->tree);
+    free(f);
+}
+
+void
+mlc_hf_pending_end(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                   const char *sha)
+{
+    struct mlc_hf_pending **at;
+    struct mlc_hf_pending *n;
+
+    MLC_LOCK_SCOPE(&hf->lock);
+    at = find_pending_locked(hf, p->folder, sha);
+    n = *at;
+    if (!n)
+        return;
+    *at = n->next;
+    while (n->found) {
+        struct mlc_hf_found *f = n->found;
+
+        n->found = f->next;
+        free_found(f);
+    }
+    free(n);
+}
+
+void
+mlc_hf_pending_point(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                     const char *sha, struct mlc_hf_tree *t)
+{
+    const struct mlc_hf_pending *n;
+    const struct mlc_hf_found *f;
+
+    pthread_mutex_lock(&hf->lock);
+    n = *find_pending_locked(hf, p->folder, sha);
+    f = n ? n->found : NULL;
+    pthread_mutex_unlock(&hf->lock);
+    for (; f; f = f->next) { /* more are only put before the first */
+        struct mlc_hf_file file;
+        struct stat st;
+        size_t i;
+
+        if (mlc_hf_tree_find(t, f->path, &i) < 0)
+            continue;
+        mlc_hf_tree_get(t, i, &file);
+        if (mlc_hf_blob_stat(hf, p->folder, file.etag, &st) == 0 &&
+            (uint64_t)st.st_size == file.size)
+            mlc_hf_point(hf, p, sha, t, i);
+    }
+}
+
+bool
+mlc_hf_is_pending(struct mlc_hf *hf, const struct mlc_hf_path *p)
+{
+    MLC_LOCK_SCOPE(&hf->lock);
+    return *find_pending_locked(hf, p->folder, p->commit) != NULL;
+}
+
+int
+mlc_hf_pending_find(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                    struct mlc_hf_tree **ret)
+{
+    const struct mlc_hf_pending *n;
+
+    MLC_LOCK_SCOPE(&hf->lock);
+    n = *find_pending_locked(hf, p->folder, p->commit);
+    if (!n)
+        return -EAGAIN;
+    for (const struct mlc_hf_found *f = n->found; f; f = f->next)
+        if (strcmp(f->path, p->rest) == 0) {
+            *ret = f->tree ? mlc_hf_tree_ref(f->tree) : NULL;
+            return f->r;
+        }
+    return n->n_found < MAX_FOUND ? -EAGAIN : -ENOSPC;
+}
+
+int
+mlc_hf_pending_add(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                   const char *path, int r, struct mlc_hf_tree *t)
+{
+    size_t len = strlen(path);
+    struct mlc_hf_found *f = calloc(1, sizeof *f + len + 1);
+    struct mlc_hf_pending *n;
+
+    if (!f)
+        return -ENOMEM;
+    memcpy(f->path, path, len + 1);
+    f->r = r;
+    f->tree = t ? mlc_hf_tree_ref(t) : NULL;
+    MLC_LOCK_SCOPE(&hf->lock);
+    n = *find_pending_locked(hf, p->folder, p->commit);
+    if (!n) { /* the listing came first */
+        free_found(f);
+        return 0;
+    }
+    f->next = n->found;
+    n->found = f;
+    n->n_found++;
+    return 0;
 }
 
 int
@@ -211,6 +351,12 @@ find_in_memory(struct mlc_hf *hf, const struct mlc_hf_path *p,
             mlc_hf_tree_find_etag(k->tree, p->rest, &first) > 0 &&
             find_in(k->tree, k->sha, p->rest, ret))
             used = k->used;
+    }
+    for (struct mlc_hf_pending *n = used ? NULL : hf->pending; n; n = n->next) {
+        if (strcmp(n->folder, p->folder) != 0)
+            continue;
+        for (struct mlc_hf_found *f = n->found; f && !used; f = f->next)
+            used = f->tree && find_in(f->tree, n->sha, p->rest, ret);
     }
     if (!used)
         return false;

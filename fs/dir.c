@@ -398,6 +398,7 @@ start_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
         mlc_reply_err(fs, req, -ENOMEM);
         return;
     }
+    op->deadline = mlc_op_list_deadline;
     op->node = mlc_node_ref(fs, mlc_node_of(fs, ino));
     op->handle = (struct mlc_handle *)(uintptr_t)fi->fh;
     op->size = size;

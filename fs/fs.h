@@ -125,10 +125,11 @@ struct mlc_op {
     /* Monotonic ms at which to give up; asked anew each time it seems due. */
     int64_t (*deadline)(struct mlc_op *op);
     int64_t start_ms;
-    bool is_read;                      /* answered after look-ups at shutdown */
-    enum mlc_op_state state;           /* parking.lock */
-    bool is_woken;                     /* parking.lock */
-    bool is_interrupted;               /* parking.lock */
+    int64_t woken_ms;        /* parking.lock; when something came, 0: never */
+    bool is_read;            /* answered after look-ups at shutdown */
+    enum mlc_op_state state; /* parking.lock */
+    bool is_woken;           /* parking.lock */
+    bool is_interrupted;     /* parking.lock */
     struct mlc_op *prev, *next_parked; /* parking.lock */
     /* Arguments of the request; which are set depends on run. */
     struct mlc_node *node;     /* a reference, or NULL */
@@ -285,6 +286,8 @@ void mlc_op_start(struct mlc_op *op);
  * more. */
 void mlc_parking_stop(struct mlc_fs *fs);
 int64_t mlc_op_lookup_deadline(struct mlc_op *op);
+/* The same, counted from the last time that something came. */
+int64_t mlc_op_list_deadline(struct mlc_op *op);
 /* The only way out for errors: inner ones become EIO. */
 void mlc_reply_err(struct mlc_fs *fs, fuse_req_t req, int r);
 

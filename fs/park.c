@@ -69,6 +69,7 @@ op_wake(struct mlc_wait *w)
     bool is_to_run = false;
 
     pthread_mutex_lock(&p->lock);
+    op->woken_ms = mlc_mono_ms();
     if (op->state == MLC_OP_RUNNING) {
         op->is_woken = true;
     } else if (op->state == MLC_OP_PARKED) {
@@ -114,6 +115,14 @@ int64_t
 mlc_op_lookup_deadline(struct mlc_op *op)
 {
     return op->start_ms + op->fs->cache->lookup_ms + GRACE_MS;
+}
+
+int64_t
+mlc_op_list_deadline(struct mlc_op *op)
+{
+    int64_t from = op->woken_ms > op->start_ms ? op->woken_ms : op->start_ms;
+
+    return from + op->fs->cache->lookup_ms + GRACE_MS;
 }
 
 static struct mlc_wait *

@@ -69,6 +69,7 @@ struct doc {
     struct memo *memo;           /* has the key; ready to be remembered */
     char *first_url;             /* immutable; the bearer's origin */
     char **headers;              /* immutable; NULL-ended, or NULL */
+    char *form;                  /* immutable; or NULL */
     size_t max_bytes;            /* immutable */
     void (*finish)(void *, const struct mlc_doc_answer *,
                    struct mlc_doc_verdict *); /* immutable */
@@ -320,6 +321,7 @@ doc_free(struct doc *doc)
     for (char **h = doc->headers; h && *h; h++)
         free(*h);
     free(doc->headers);
+    free(doc->form);
     free(doc->url);
     free(doc->seen);
     if (doc->free_arg)
@@ -388,8 +390,10 @@ doc_new(struct mlc_docs *d, const struct mlc_doc_spec *spec)
     doc->url = strdup(spec->url);
     if (spec->bearer)
         doc->bearer = strdup(spec->bearer);
+    if (spec->form)
+        doc->form = strdup(spec->form);
     if (!doc->memo || !doc->first_url || !doc->url ||
-        (spec->bearer && !doc->bearer) ||
+        (spec->bearer && !doc->bearer) || (spec->form && !doc->form) ||
         copy_headers(doc, spec->headers) < 0 ||
         remember_page(doc, spec->url) < 0) {
         doc_free(doc);
@@ -442,6 +446,8 @@ answer_header(const struct mlc_doc_answer *a, const char *name)
 static int
 go_on(struct doc *doc, struct mlc_doc_verdict *v)
 {
+    struct mlc_docs *d = doc->docs;
+    struct mlc_waitlist waiters = {0};
     int r;
 
     if (v->is_retry_anonymous) {
@@ -461,7 +467,13 @@ go_on(struct doc *doc, struct mlc_doc_verdict *v)
     }
     doc->deadline_ms = 0;
     doc->n_tries = 0;
+    if (!v->is_retry_anonymous) {
+        MLC_LOCK_SCOPE(&d->lock);
+        mlc_waitlist_take(&doc->waiters, &waiters);
+    }
     doc_request(doc);
+    /* They ask again, and wait again if what they need is not there yet. */
+    mlc_waitlist_wake(&waiters);
     return 0;
 }
 
@@ -605,6 +617,7 @@ launch(struct doc *doc)
     q->url = doc->url;
     q->bearer = doc->bearer;
     q->headers = (const char *const *)doc->headers;
+    q->form = doc->form;
     q->total_ms = doc->deadline_ms > now ? doc->deadline_ms - now : 1;
     q->on_head = on_head;
     q->on_body = on_body;

@@ -51,7 +51,8 @@ struct mlc_doc_verdict {
     int r;                   /* 0: the state is there, ask again; or a -errno */
     int64_t memo_ms;         /* how long r < 0 is believed; 0: 1 s */
     char *next_url;          /* r == -EINPROGRESS: fetch this page too (caller's
-                                malloc, taken over), finish is called again */
+                                malloc, taken over), finish is called again;
+                                who waits may look what is known by now */
     bool is_retry_anonymous; /* r == -EINPROGRESS: the same without bearer */
 };
 
@@ -60,6 +61,7 @@ struct mlc_doc_spec {
     const char *url;            /* copied */
     const char *bearer;         /* copied; NULL: none */
     const char *const *headers; /* copied; NULL: none */
+    const char *form;           /* copied; the body of a POST; NULL: a GET */
     size_t max_bytes;           /* of one body; beyond: -EFBIG to finish */
     bool has_range;             /* as in net.h */
     uint64_t range_from, range_to;

@@ -56,6 +56,8 @@ struct fetch {
     char *label;
     bool check_validator;
     char *(*get_bearer)(void *arg);
+    bool (*bearer_refused)(void *arg, const char *bearer,
+                           const char *error_code);
     void *arg;
     int (*map_status)(int status, const char *error_code);
 
@@ -227,6 +229,11 @@ head_of_error(struct stream *s, const struct mlc_net_head *h)
         return stream_end(s, OUT_SIZE, -EREMOTEIO);
     }
     refuse(s, h->status, mlc_net_header(&s->q, "X-Error-Code"));
+    if (h->status == 401 && !is_elsewhere && s->bearer &&
+        s->f->bearer_refused &&
+        s->f->bearer_refused(s->f->arg, s->bearer,
+                             mlc_net_header(&s->q, "X-Error-Code")))
+        return stream_end(s, OUT_RESOLVE, -EREMOTEIO);
     if (is_elsewhere && (h->status == 401 || h->status == 403 ||
                          h->status == 404 || h->status == 410))
         return stream_end(s, OUT_RESOLVE, -EREMOTEIO);
@@ -1084,6 +1091,7 @@ mlc_fetch_new(const struct mlc_fetch_conf *conf,
         f->conf.max_connections = 1;
     f->check_validator = spec->check_validator;
     f->get_bearer = spec->get_bearer;
+    f->bearer_refused = spec->bearer_refused;
     f->arg = spec->arg;
     f->map_status = spec->map_status;
     f->n_target = 1;

@@ -46,6 +46,10 @@ struct mlc_fetch_spec {
     /* Gives the token at each new request to 'url' (malloc'd, NULL: none);
      * may be NULL.  Must not block. */
     char *(*get_bearer)(void *arg);
+    /* A 401 came to that token: true: what get_bearer gives now may be taken
+     * instead.  May be NULL. */
+    bool (*bearer_refused)(void *arg, const char *bearer,
+                           const char *error_code);
     void *arg; /* borrowed for the life of the feed's engine */
     /* HTTP status (4xx other than 408, 429) to errno; NULL: 401, 403 EACCES,
      * else EIO. error_code: the X-Error-Code header or NULL. */

@@ -390,6 +390,8 @@ set_options(struct mlc_net_transfer *t)
     curl_easy_reset(t->easy);
     set_callbacks(t);
     set_str(t, CURLOPT_URL, t->url);
+    if (t->q->form)
+        set_str(t, CURLOPT_POSTFIELDS, t->q->form); /* not copied */
     set_str(t, CURLOPT_PROTOCOLS_STR, "http,https");
     set_str(t, CURLOPT_USERAGENT, "mlcachefs/" PACKAGE_VERSION);
     set_long(t, CURLOPT_FOLLOWLOCATION, 0);

@@ -47,7 +47,8 @@ struct mlc_net_request {
     const char *url;
     const char *bearer; /* NULL: none */
     const char *const
-        *headers; /* extra "Name: value" lines, NULL-ended; NULL */
+        *headers;     /* extra "Name: value" lines, NULL-ended; NULL */
+    const char *form; /* the body of a POST, on redirects too; NULL: a GET */
     bool has_range;
     uint64_t range_from;
     uint64_t range_to;  /* exclusive; MLC_NET_TO_END: open-ended */

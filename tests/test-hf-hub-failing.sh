@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# A Hub that fails is asked again within the look-up; what stays wrong is an
+# error, never taken for absence, and forgotten as soon as the Hub is well.
+# timeout: 180
+. "${srcdir:-.}/tests/functions.sh"
+requires_fuse
+
+export HF_HUB_ETAG_TIMEOUT=3
+start_origin
+mkdir "$tmp/repo"
+echo '{}' >"$tmp/repo/config.json"
+sha=$(make_repo model someone/tiny --from "$tmp/repo")
+hub_of() {
+    echo "$tmp/mnt/hf/hub/models--someone--tiny"
+}
+
+fresh() { # FAULT...
+    rm -rf "$tmp/store"
+    origin_log clear
+    set_faults "[{\"server\": \"hub\", $1}]"
+    mount_ready "$tmp/store" "$tmp/mnt"
+}
+
+reads() {
+    assert_equal "refs/main" "$sha" "$(cat "$(hub_of)/refs/main")"
+    assert_equal "config.json" '{}' \
+        "$(cat "$(hub_of)/snapshots/$sha/config.json")"
+}
+
+# Passing failures.
+for fault in '"status": 500, "times": 3' \
+    '"status": 429, "times": 1, "headers": {"Retry-After": "1"}' \
+    '"status": 503, "times": 2' '"close": true, "times": 2' \
+    '"match": "/tree/", "truncate_at": 5, "times": 2'; do
+    fresh "$fault"
+    reads
+    unmount "$tmp/mnt"
+done
+
+# Lasting ones.
+export HF_HUB_ETAG_TIMEOUT=1
+for fault in 'Input/output error:"status": 500' \
+    'Input/output error:"status": 429, "headers": {"Retry-After": "30"}' \
+    'Input/output error:"body": "<html>Please log in</html>", "status": 200,
+        "headers": {"Content-Type": "text/html"}' \
+    'Connection timed out:"stall_headers": -1' \
+    'Permission denied:"status": 403'; do
+    fresh "${fault#*:}"
+    begin=$SECONDS
+    assert_error "${fault%%:*}" stat "$(hub_of)"
+    [ $((SECONDS - begin)) -le 5 ] ||
+        fail "a look-up took $((SECONDS - begin)) s: $fault"
+    # What is known is answered, what is not fails at once.
+    ls "$tmp/mnt/hf/hub" >/dev/null
+    begin=$SECONDS
+    assert_error "${fault%%:*}" stat "$(hub_of)/refs"
+    [ $((SECONDS - begin)) -le 1 ] || fail "the second took as long: $fault"
+    touch "$origin_root/release"
+    clear_faults
+    rm "$origin_root/release"
+    unmount "$tmp/mnt"
+    # Nothing of it was written down.
+    mount_ready "$tmp/store" "$tmp/mnt"
+    reads
+    unmount "$tmp/mnt"
+done
+
+# It goes down under a mount that knows the repo.
+mount_ready "$tmp/store" "$tmp/mnt"
+stop_origin
+reads
+for other in models--someone--other datasets--someone--tiny; do
+    assert_error "Input/output error" stat "$tmp/mnt/hf/hub/$other"
+done
+begin=$SECONDS
+for other in 1 2 3 4 5 6 7 8; do
+    assert_error "Input/output error" \
+        stat "$tmp/mnt/hf/hub/models--someone--$other"
+done
+[ $((SECONDS - begin)) -le 2 ] || fail "a host that is down was asked again"
+reads
+unmount "$tmp/mnt"
