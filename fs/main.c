@@ -525,6 +525,8 @@ main(int argc, char **argv)
         mlc_log_set_debug(args.is_debug);
         r = run(options, &args);
     }
+    if (r == 0 && fflush(stdout) != 0)
+        r = mlc_log_err(-errno, "standard output: %m");
     mlc_args_done(&args);
     mlc_options_free(options);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -20,6 +20,13 @@ assert_equal "lines of the manual that do not fit 80 columns" "" \
 HF_ENDPOINT=nonsense "$MLCACHEFS" --help >/dev/null ||
     fail "--help does not work where a variable is malformed"
 
+if [ -w /dev/full ]; then
+    print_to_full() {
+        "$MLCACHEFS" --help >/dev/full
+    }
+    assert_error "No space left" print_to_full
+fi
+
 for flag in -V --version; do
     assert_match "$flag" "^mlcachefs [0-9][^ ]*$" \
         "$("$MLCACHEFS" "$flag" 2>/dev/null)"

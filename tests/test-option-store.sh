@@ -90,13 +90,16 @@ read_only_disk() {
     mkdir -p "$tmp/disk" "$tmp/mnt"
     mount -t tmpfs tmpfs "$tmp/disk" || skip "no tmpfs can be mounted"
     on_exit umount -l "$tmp/disk"
-    mkdir "$tmp/disk/store"
-    echo kept >"$tmp/disk/store/file"
+    mkdir -p "$tmp/disk/store/hf"
+    echo kept >"$tmp/disk/store/hf/file"
     mount -o remount,ro "$tmp/disk"
     assert_refused "$tmp/disk/store cannot be written.*(ro|choose)" \
         "$tmp/disk/store" "$tmp/mnt"
     assert_refused "$tmp/disk/new cannot be made" "$tmp/disk/new" "$tmp/mnt"
-    mount_ready "$tmp/store" "$tmp/mnt"
+    # With ro it shows what is there.
+    mount_ready "$tmp/disk/store" "$tmp/mnt" ro
+    assert_equal "the file" kept "$(cat "$tmp/mnt/hf/file")"
+    assert_error "Read-only file system" touch "$tmp/mnt/hf/new"
     unmount "$tmp/mnt"
 }
 
@@ -115,6 +118,6 @@ run_case "STORE in the mount is refused" inside_refused
 run_case "a mountpoint in STORE or hf_home is refused" around_refused
 run_case "no HOME and nothing given is refused" no_home
 run_case "a store that cannot be made is refused" unwritable
-run_case "a store on a read-only disk is refused" read_only_disk
+run_case "a store on a read-only disk is refused, but for ro" read_only_disk
 run_case "a store of a newer version is refused" newer_format
 end_cases
