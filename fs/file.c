@@ -238,11 +238,31 @@ mlc_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* --- read ---------------------------------------------------------------- */
 
+/* Below this a copy costs less than setting up a pipe would, and less than
+ * the buffer that libfuse allocates for such a reply. */
+#define SMALL_READ ((size_t)16 * 1024)
+
 static void
-reply_fd(fuse_req_t req, int fd, size_t size, off_t off)
+reply_small(struct mlc_fs *fs, fuse_req_t req, int fd, size_t size, off_t off)
+{
+    char data[SMALL_READ];
+    ssize_t n = pread(fd, data, size, off);
+
+    if (n < 0)
+        mlc_reply_err(fs, req, -errno);
+    else
+        fuse_reply_buf(req, data, (size_t)n);
+}
+
+static void
+reply_fd(struct mlc_fs *fs, fuse_req_t req, int fd, size_t size, off_t off)
 {
     struct fuse_bufvec buf = FUSE_BUFVEC_INIT(size);
 
+    if (size <= SMALL_READ) {
+        reply_small(fs, req, fd, size, off);
+        return;
+    }
     buf.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
     buf.buf[0].fd = fd;
     buf.buf[0].pos = off;
@@ -284,7 +304,7 @@ run_read(struct mlc_op *op, struct mlc_ask *ask)
     if (len == 0)
         fuse_reply_buf(op->req, NULL, 0);
     else
-        reply_fd(op->req, mlc_object_fd(obj), len, (off_t)op->off);
+        reply_fd(op->fs, op->req, mlc_object_fd(obj), len, (off_t)op->off);
     return 0;
 }
 
@@ -310,7 +330,7 @@ mlc_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     atomic_fetch_add(&fs->n_reads, 1);
     atomic_fetch_add(&fs->n_read_bytes, size);
     if (h->fd >= 0) {
-        reply_fd(req, h->fd, size, off);
+        reply_fd(fs, req, h->fd, size, off);
         return;
     }
     if (!h->obj) {

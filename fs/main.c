@@ -213,6 +213,9 @@ op_init(void *userdata, struct fuse_conn_info *conn)
     conn->want |= conn->capable & wanted;
     /* Requests are small; a pipe for each would only cost system calls. */
     conn->want &= ~(unsigned)FUSE_CAP_SPLICE_READ;
+    /* Else every read of a file that is still being fetched would ask for its
+     * attributes first; what changed is noticed at open instead. */
+    conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
     /* Parked reads hold these slots: the more, the better. */
     conn->max_background = 65535;
     conn->congestion_threshold = 65535;
