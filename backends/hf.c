@@ -817,6 +817,7 @@ hf_close(struct mlc_domain *d)
 
     if (hf->is_open) {
         mlc_hf_verifies_free(hf);
+        mlc_hf_pending_free(hf);
         while (hf->n_kept)
             mlc_hf_tree_unref(hf->kept[--hf->n_kept].tree);
         mlc_hf_repos_free(hf);

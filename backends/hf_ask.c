@@ -53,8 +53,6 @@ free_query(void *arg)
 
     if (!q)
         return;
-    if (q->what == MLC_HF_ASK_TREE && q->last_url)
-        mlc_hf_pending_end(q->hf, &q->p, q->arg);
     free(q->arg);
     drop_bearer(q);
     mlc_hf_tree_builder_free(q->builder);
@@ -430,10 +428,9 @@ outer_errno(int r)
 }
 
 static void
-finish(void *arg, const struct mlc_doc_answer *a, struct mlc_doc_verdict *ret)
+judge(struct query *q, const struct mlc_doc_answer *a,
+      struct mlc_doc_verdict *ret)
 {
-    struct query *q = arg;
-
     memset(ret, 0, sizeof *ret);
     if (a->r < 0) {
         if (a->r != -ECANCELED)
@@ -468,6 +465,16 @@ finish(void *arg, const struct mlc_doc_answer *a, struct mlc_doc_verdict *ret)
         finish_path(q, a, ret);
         break;
     }
+}
+
+static void
+finish(void *arg, const struct mlc_doc_answer *a, struct mlc_doc_verdict *ret)
+{
+    struct query *q = arg;
+
+    judge(q, a, ret);
+    if (q->what == MLC_HF_ASK_TREE && ret->r != -EINPROGRESS)
+        mlc_hf_pending_end(q->hf, &q->p, q->arg);
 }
 
 int

@@ -142,6 +142,9 @@ int mlc_hf_place(struct mlc_domain *d, const char *store);
 /* Is path below the mount?  rest as in backend.h. */
 bool mlc_hf_is_inside(const struct mlc_domain *d, const char *path,
                       const char **ret_rest);
+/* What a variable or option says ("~/" is $HOME), as an absolute path; caller
+ * frees; NULL: no memory. */
+char *mlc_hf_expand(const char *path);
 /* $HF_HOME or its default; caller frees; NULL: no memory, or no HOME. */
 char *mlc_hf_env_home(void);
 /* The base and the path below it of hub/FOLDER[/...]; caller frees; NULL: no
@@ -212,6 +215,8 @@ int mlc_hf_pending_begin(struct mlc_hf *hf, const struct mlc_hf_path *p,
                          const char *sha);
 void mlc_hf_pending_end(struct mlc_hf *hf, const struct mlc_hf_path *p,
                         const char *sha);
+/* The pool has stopped: those that were cut short. */
+void mlc_hf_pending_free(struct mlc_hf *hf);
 bool mlc_hf_is_pending(struct mlc_hf *hf, const struct mlc_hf_path *p);
 /* What the Hub said of p->rest meanwhile: 0 (*ret is a reference to a tree
  * with that file alone), -EISDIR, -ENOENT; -EAGAIN: nothing yet; -ENOSPC: too

@@ -23,9 +23,8 @@ mlc_hf_is_inside(const struct mlc_domain *d, const char *path,
     return d->is_inside && d->is_inside(d, path, ret_rest);
 }
 
-/* An absolute path of what a variable or option says ("~/" is $HOME). */
-static char *
-expand(const char *path)
+char *
+mlc_hf_expand(const char *path)
 {
     const char *home = getenv("HOME");
     mlc_autofree char *cwd = NULL;
@@ -53,9 +52,9 @@ mlc_hf_env_home(void)
     mlc_autofree char *cache = NULL;
 
     if (s)
-        return expand(s);
+        return mlc_hf_expand(s);
     s = env("XDG_CACHE_HOME");
-    cache = s             ? expand(s)
+    cache = s             ? mlc_hf_expand(s)
             : env("HOME") ? mlc_path_join(env("HOME"), ".cache")
                           : NULL;
     return cache ? mlc_path_join(cache, "huggingface") : NULL;
@@ -132,19 +131,19 @@ find_home(const struct mlc_domain *d, const char *store)
     if (mlc_opt_is_given(d->options, "store"))
         return mlc_path_join(store, "hf");
     if (env("HF_HOME")) {
-        path = expand(env("HF_HOME"));
+        path = mlc_hf_expand(env("HF_HOME"));
         if (is_usable(d, "HF_HOME", path))
             return mlc_steal(&path);
         free(mlc_steal(&path));
     }
     if (xdg) {
-        cache = expand(xdg);
+        cache = mlc_hf_expand(xdg);
         path = cache ? mlc_path_join(cache, "huggingface") : NULL;
         if (is_usable(d, "XDG_CACHE_HOME", path))
             return mlc_steal(&path);
         free(mlc_steal(&path));
     }
-    return expand("~/.cache/huggingface");
+    return mlc_hf_expand("~/.cache/huggingface");
 }
 
 /* $HF_HUB_CACHE takes the place of hub/, unless it is there anyway. */
@@ -159,7 +158,7 @@ place_hub(struct mlc_domain *d)
         s = env("HUGGINGFACE_HUB_CACHE");
     if (!s || mlc_opt_is_given(d->options, "store"))
         return 0;
-    path = expand(s);
+    path = mlc_hf_expand(s);
     if (!path)
         return -ENOMEM;
     if (!is_usable(d, "HF_HUB_CACHE", path))
@@ -175,7 +174,8 @@ mlc_hf_place(struct mlc_domain *d, const char *store)
 {
     const char *given = mlc_opt_str(d->options, "hf_home");
     const char *rest;
-    mlc_autofree char *home = given ? expand(given) : find_home(d, store);
+    mlc_autofree char *home =
+        given ? mlc_hf_expand(given) : find_home(d, store);
     int r;
 
     if (!home)

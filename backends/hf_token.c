@@ -93,8 +93,11 @@ mlc_hf_tokens_init(struct mlc_hf *hf)
         t->fixed = s ? clean(s) : NULL;
     }
     s = getenv("HF_TOKEN_PATH");
-    if (s && *s)
-        r = add_file(hf, s);
+    if (s && *s) {
+        path = mlc_hf_expand(s);
+        r = path ? add_file(hf, path) : -ENOMEM;
+        free(mlc_steal(&path));
+    }
     if (r == 0 && home) {
         path = mlc_path_join(home, "token");
         r = path ? add_file(hf, path) : -ENOMEM;

@@ -184,13 +184,16 @@ int
 mlc_hf_pending_begin(struct mlc_hf *hf, const struct mlc_hf_path *p,
                      const char *sha)
 {
-    struct mlc_hf_pending *n = calloc(1, sizeof *n);
+    struct mlc_hf_pending *n;
 
+    MLC_LOCK_SCOPE(&hf->lock);
+    if (*find_pending_locked(hf, p->folder, sha))
+        return 0;
+    n = calloc(1, sizeof *n);
     if (!n)
         return -ENOMEM;
     snprintf(n->folder, sizeof n->folder, "%s", p->folder);
     snprintf(n->sha, sizeof n->sha, "%s", sha);
-    MLC_LOCK_SCOPE(&hf->lock);
     n->next = hf->pending;
     hf->pending = n;
     return 0;
@@ -201,6 +204,29 @@ free_found(struct mlc_hf_found *f)
 {
     mlc_hf_tree_unref(f->tree);
     free(f);
+}
+
+static void
+free_pending(struct mlc_hf_pending *n)
+{
+    while (n->found) {
+        struct mlc_hf_found *f = n->found;
+
+        n->found = f->next;
+        free_found(f);
+    }
+    free(n);
+}
+
+void
+mlc_hf_pending_free(struct mlc_hf *hf)
+{
+    while (hf->pending) {
+        struct mlc_hf_pending *n = hf->pending;
+
+        hf->pending = n->next;
+        free_pending(n);
+    }
 }
 
 void
@@ -216,13 +242,7 @@ mlc_hf_pending_end(struct mlc_hf *hf, const struct mlc_hf_path *p,
     if (!n)
         return;
     *at = n->next;
-    while (n->found) {
-        struct mlc_hf_found *f = n->found;
-
-        n->found = f->next;
-        free_found(f);
-    }
-    free(n);
+    free_pending(n);
 }
 
 void

@@ -6,8 +6,12 @@
 requires_fuse
 
 export HF_HUB_ETAG_TIMEOUT=3
-start_origin
-mkdir "$tmp/repo"
+start_origin "$tmp/origin" --page-size 10
+mkdir "$tmp/repo" "$tmp/long"
+for ((i = 0; i < 30; i++)); do
+    echo "$i" >"$tmp/long/$i.txt"
+done
+long=$(make_repo model someone/long --from "$tmp/long")
 echo '{}' >"$tmp/repo/config.json"
 sha=$(make_repo model someone/tiny --from "$tmp/repo")
 hub_of() {
@@ -65,7 +69,28 @@ for fault in 'Input/output error:"status": 500' \
     unmount "$tmp/mnt"
 done
 
+# Only the listing fails, from its first page or from a later one on.
+for match in /tree/ cursor=; do
+    fresh "\"match\": \"$match\", \"status\": 500"
+    assert_equal "refs/main" "$long" \
+        "$(cat "$tmp/mnt/hf/hub/models--someone--long/refs/main")"
+    long_snapshot=$tmp/mnt/hf/hub/models--someone--long/snapshots/$long
+    assert_error "Input/output error" ls "$long_snapshot"
+    for name in 29.txt none.txt; do
+        assert_error "Input/output error" stat "$long_snapshot/$name"
+    done
+    clear_faults
+    unmount "$tmp/mnt"
+    mount_ready "$tmp/store" "$tmp/mnt"
+    assert_equal "files" 30 "$(find "$long_snapshot" -type l | wc -l)"
+    assert_error "No such file" stat "$long_snapshot/none.txt"
+    unmount "$tmp/mnt"
+done
+
 # It goes down under a mount that knows the repo.
+mount_ready "$tmp/store" "$tmp/mnt"
+reads
+unmount "$tmp/mnt"
 mount_ready "$tmp/store" "$tmp/mnt"
 stop_origin
 reads

@@ -43,6 +43,22 @@ assert_exists "$repo/.no_exist/$sha/none.txt"
 assert_equal "listing requests" 4 "$(count_requests --path '/tree/')"
 unmount "$tmp/mnt"
 
+# An unmount in the middle of it loses nothing but the listing.
+origin_log clear
+rm "$origin_root/release"
+echo more >"$tmp/repo/more.txt"
+sha=$(make_repo model someone/long --from "$tmp/repo")
+mount_ready "$tmp/store" "$tmp/mnt"
+assert_same "$tmp/repo/more.txt" "$repo/snapshots/$sha/more.txt"
+assert_equal "requests for other pages" 0 "$(count_requests --settle 0 \
+    --path cursor=)"
+unmount "$tmp/mnt"
+touch "$origin_root/release"
+mount_ready "$tmp/store" "$tmp/mnt"
+assert_equal "files found" 33 "$(find "$repo/snapshots/$sha" -type l | wc -l)"
+unmount "$tmp/mnt"
+sha=${snapshot##*/}
+
 # What was fetched meanwhile can be found by who reads the store.
 assert_same "$tmp/repo/z/deep/model.bin" \
     "$tmp/store/hf/hub/models--someone--long/snapshots/$sha/z/deep/model.bin"

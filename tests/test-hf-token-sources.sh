@@ -25,6 +25,9 @@ HF_TOKEN='' HUGGING_FACE_HUB_TOKEN=hf_right sees_it empty-is-unset
 
 printf 'hf_right\r\n' >"$tmp/token"
 HF_TOKEN_PATH=$tmp/token sees_it HF_TOKEN_PATH
+cp "$tmp/token" "$HOME/my-token"
+# shellcheck disable=SC2088  # as an environment file would say it
+HF_TOKEN_PATH='~/my-token' sees_it tilde
 HF_TOKEN=hf_right HF_TOKEN_PATH=$tmp/none sees_it HF_TOKEN-first
 
 mkdir "$tmp/hf-home"
