@@ -85,6 +85,20 @@ to_local_dir() { # PYTHON
     unmount "$mnt"
 }
 
+login() { # PYTHON
+    mount_fresh
+    assert_absent "$mnt/hf/hub/models--someone--tiny"
+    "$1" -c '
+import huggingface_hub
+huggingface_hub.login(token="hf_client", add_to_git_credential=False)'
+    # No token in the environment: client and daemon read the file.
+    write "$1" plain
+    assert_no_client_gets
+    "$1" -c 'import huggingface_hub; huggingface_hub.logout()'
+    assert_absent "$mnt/hf/token"
+    unmount "$mnt"
+}
+
 tree_file() { # PYTHON
     local plain mounted
     plain=$(HF_HOME=$(fresh_home) write "$1" tree-file)
@@ -124,6 +138,7 @@ sha=$(cat "$origin_root/repos/models/$repo/refs/heads/main")
 for name in new old; do
     run_case "$name: private repo, the client's token" private_repo \
         "${pythons[$name]}"
+    run_case "$name: login through the mount" login "${pythons[$name]}"
     run_case "$name: private repo, without symlinks" without_symlinks \
         "${pythons[$name]}"
 done
