@@ -86,6 +86,10 @@ struct mlc_entry {
     /* LOCAL: these bytes are finished content of an origin, verified when it
      * was stored: writing in place is refused. */
     bool is_cached;
+    /* LOCAL, INLINE: a reader is to see the old bytes or the new ones and
+     * nothing in between: what is written after O_TRUNC takes the name when it
+     * is closed. */
+    bool is_whole;
     char *text;
     size_t text_len;
 };

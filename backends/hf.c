@@ -229,7 +229,7 @@ lookup_ref(struct mlc_hf *hf, const struct mlc_hf_path *p,
         mlc_hf_ref_read(hf, p, p->rest, sha, &is_exact, &mtime_ms) == 0) {
         is_on_disk = true;
         if (state != REF_KNOWN ||
-            (strcmp(known.sha, sha) != 0 && mtime_ms > known.asked_ms)) {
+            (strcmp(known.sha, sha) != 0 && mtime_ms >= known.asked_ms)) {
             /* Written by somebody after we asked. */
             int r = mlc_hf_adopt_ref(hf, p, p->rest, sha, mtime_ms);
 
@@ -263,6 +263,7 @@ lookup_ref(struct mlc_hf *hf, const struct mlc_hf_path *p,
     if (hf->ref_ttl_ms != MLC_NEVER_MS &&
         mlc_real_ms() - known.asked_ms > hf->ref_ttl_ms)
         mlc_hf_ask(hf, p, MLC_HF_ASK_REV, p->rest, NULL);
+    ret->is_whole = true;
     if (is_on_disk && is_exact && strcmp(sha, known.sha) == 0) {
         ret->ttl_ms = MLC_HF_SHORT_TTL_MS;
         return answer_local(local, ret);
@@ -320,11 +321,16 @@ lookup_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
     int r;
 
     /* Below a commit that is on disk, what is on disk needs no tree. */
-    ret->is_cached = local && S_ISLNK(local->st_mode);
-    if (local && *p->rest)
-        return S_ISDIR(local->st_mode)
-                   ? answer_dir(local, 0, MLC_TTL_FOREVER, ret)
-                   : answer_local(local, ret);
+    if (local && *p->rest) {
+        r = mlc_hf_tree_known(hf, p, p->commit, &t);
+        if (r == 0)
+            r = mlc_hf_tree_find(t, p->rest, &i);
+        ret->is_cached = r == 0 && S_ISLNK(local->st_mode);
+        /* Where the tree has no such folder it is a user's own. */
+        if (!S_ISDIR(local->st_mode) || (t && r != -EISDIR))
+            return answer_local(local, ret);
+        return answer_dir(local, 0, MLC_TTL_FOREVER, ret);
+    }
 
     r = mlc_hf_need_tree(hf, p, ask, &t);
     if (r == -EAGAIN && mlc_hf_is_pending(hf, p))
@@ -354,6 +360,7 @@ lookup_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
         return answer_absent(MLC_HF_SHORT_TTL_MS, ret);
     /* Fetched under another commit: this one's pointer comes along now. */
     if (!hf->d->is_read_only &&
+        !(ask && (ask->only_known || ask->is_unlinked)) &&
         mlc_hf_blob_stat(hf, p->folder, f.etag, &st) == 0 &&
         (uint64_t)st.st_size == f.size)
         mlc_hf_point(hf, p, p->commit, t, i);
@@ -593,6 +600,7 @@ hf_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     r = mlc_digest_parse(p.rest, &spec.digest);
     if (r < 0)
         return r;
+    mlc_hf_want_again(hf, &p);
 
     fetch.url = url;
     fetch.label = label;
@@ -712,7 +720,7 @@ hf_changed(struct mlc_domain *d, const char *path)
     mlc_hf_path_parse(path, &p);
     if (p.where == MLC_HF_REF &&
         mlc_hf_ref_read(hf, &p, p.rest, sha, &is_exact, &mtime_ms) == 0)
-        mlc_hf_adopt_ref(hf, &p, p.rest, sha, mlc_real_ms());
+        mlc_hf_adopt_ref(hf, &p, p.rest, sha, mtime_ms);
     if (p.where == MLC_HF_BLOB)
         mlc_hf_verify(hf, &p);
 }
@@ -723,6 +731,7 @@ hf_removed(struct mlc_domain *d, const char *path)
     struct mlc_hf *hf = d->priv;
     mlc_autofree char *key = NULL;
     struct mlc_hf_path p;
+    int r = 0;
 
     if (strcmp(path, "token") == 0) {
         mlc_hf_token_changed(hf);
@@ -740,7 +749,9 @@ hf_removed(struct mlc_domain *d, const char *path)
     if (p.where == MLC_HF_BLOB && d->store) {
         key = object_key(p.rest);
         if (key)
-            mlc_store_drop(d->store, key);
+            r = mlc_store_drop(d->store, key);
+        if (r == -EBUSY)
+            mlc_hf_set_unwanted(hf, &p);
     }
 }
 

@@ -62,16 +62,18 @@ synthesise(const struct mlc_fs *fs, const struct mlc_node *n, mode_t mode,
     override_owner(fs, ret);
 }
 
-/* An open descriptor of the node's local file, duplicated for the caller, so
- * that a file without a name can still be asked; -1: none is open. */
-static int
-dup_handle_fd(struct mlc_fs *fs, struct mlc_node *n)
+int
+mlc_node_dup_fd(struct mlc_fs *fs, struct mlc_node *n)
 {
     MLC_LOCK_SCOPE(&fs->table.lock);
 
-    for (struct mlc_handle *h = n->handles; h; h = h->next)
-        if (h->fd >= 0)
+    for (struct mlc_handle *h = n->handles; h; h = h->next) {
+        /* An object's file is the node's once it is at home. */
+        if (h->obj && mlc_object_fd(h->obj) >= 0)
+            return fcntl(mlc_object_fd(h->obj), F_DUPFD_CLOEXEC, 0);
+        if (h->fd >= 0 && !atomic_load(&h->is_apart))
             return fcntl(h->fd, F_DUPFD_CLOEXEC, 0);
+    }
     return -1;
 }
 
@@ -89,9 +91,10 @@ stat_local(struct mlc_fs *fs, struct mlc_node *n, struct stat *ret)
         struct mlc_file_id id;
 
         r = mlc_local_stat(n->domain, path, &st, &id);
-        /* The name may lead to another file by now, put there behind our
-         * back. */
-        if (r == 0 && n->type == MLC_NODE_LOCAL && id.ino != n->id.ino)
+        /* The name may lead to another file by now, or to none, done behind
+         * our back: the kernel then looks it up again. */
+        if (n->type == MLC_NODE_LOCAL &&
+            (r == -ENOENT || (r == 0 && !mlc_node_has_id(fs, n, &id))))
             r = -ESTALE;
     }
     pthread_rwlock_unlock(&fs->names);
@@ -101,7 +104,7 @@ stat_local(struct mlc_fs *fs, struct mlc_node *n, struct stat *ret)
     }
     if (n->type != MLC_NODE_LOCAL)
         return r;
-    fd = dup_handle_fd(fs, n);
+    fd = mlc_node_dup_fd(fs, n);
     if (fd < 0 || fstat(fd, &st) < 0)
         return r;
     mlc_attr_local(fs, n, &st, ret);
@@ -113,7 +116,7 @@ static uint64_t
 present_bytes(struct mlc_fs *fs, struct mlc_node *n, bool *ret_is_whole)
 {
     struct mlc_object *obj = NULL;
-    uint64_t present = 0;
+    uint64_t present = n->present;
 
     *ret_is_whole = false;
     pthread_mutex_lock(&fs->table.lock);
@@ -137,12 +140,14 @@ mlc_attr_get(struct mlc_fs *fs, struct mlc_node *n, struct stat *ret,
     int r;
 
     *ret_timeout = MLC_TTL_SHORT;
-    switch (n->type) {
+    switch ((enum mlc_node_type)n->type) {
     case MLC_NODE_DIR:
         if (!n->is_status_dir && stat_local(fs, n, ret) == 0)
             return 0;
-        synthesise(fs, n, S_IFDIR | (n->is_status_dir ? 0555 : 0755), 4096, 0,
-                   ret);
+        synthesise(fs, n, S_IFDIR | (n->is_status_dir ? 0555 : 0755), 4096,
+                   n->mtime_ms, ret);
+        if (!n->is_root && !n->is_status_dir && mlc_node_is_nameless(fs, n))
+            ret->st_nlink = 0;
         return 0;
     case MLC_NODE_LOCAL:
         r = stat_local(fs, n, ret);

@@ -37,9 +37,11 @@ struct mlc_listing {
 /* What fill_*() work with. */
 struct filler {
     struct mlc_fs *fs;
+    struct mlc_node *dir;
     struct mlc_domain *domain;
     const char *path;
     struct mlc_listing *listing;
+    bool for_removal;
     int r;
 };
 
@@ -86,7 +88,7 @@ fill_remote(void *arg, const char *name, unsigned char type)
     path = mlc_path_join(f->path, name);
     if (!path)
         return f->r = -ENOMEM;
-    if (mlc_is_hidden(f->fs, f->domain, path))
+    if (mlc_is_hidden(f->fs, f->domain, path, f->for_removal))
         return 0;
     f->r = add(f->listing, name, type, mlc_ino_hash(f->domain, path), true);
     return f->r;
@@ -110,27 +112,40 @@ is_left_out(const struct filler *f, const char *name)
     return mlc_domain_is_unlisted(f->domain, f->path, name);
 }
 
+/* It came to the disk after it had been unlinked: no obstacle to removing the
+ * directory. */
+static bool
+is_unlinked(const struct filler *f, const char *dir, const char *name)
+{
+    mlc_autofree char *path = mlc_path_join(dir, name);
+
+    return path && mlc_is_hidden(f->fs, f->domain, path, true);
+}
+
 static int
 fill_disk(struct filler *f)
 {
     int fd, r = 0;
+    mlc_autofree char *path = NULL;
     struct dirent *de;
+    struct stat st;
     DIR *dp;
 
     pthread_rwlock_rdlock(&f->fs->names);
-    fd = mlc_local_opendir(f->domain, f->path);
+    /* Anew: it may have been renamed while the backend was asked. */
+    fd = mlc_node_path(f->fs, f->dir, &path);
+    if (fd == 0)
+        fd = mlc_local_opendir(f->domain, path);
     pthread_rwlock_unlock(&f->fs->names);
     if (fd < 0)
-        return fd == -ENOENT ? 0 : fd;
-    dp = fdopendir(fd);
+        return fd == -ENOENT || fd == -ESTALE ? 0 : fd;
+    dp = fstat(fd, &st) < 0 ? NULL : fdopendir(fd);
     if (!dp) {
         r = -errno;
         close(fd);
         return r;
     }
     while (r == 0) {
-        ino_t ino;
-
         errno = 0;
         de = readdir(dp);
         if (!de) {
@@ -139,17 +154,10 @@ fill_disk(struct filler *f)
         }
         if (is_left_out(f, de->d_name))
             continue;
-        ino = de->d_ino;
-        if (de->d_type == DT_DIR) {
-            mlc_autofree char *path = mlc_path_join(f->path, de->d_name);
-
-            if (!path)
-                r = -ENOMEM;
-            else
-                ino = mlc_ino_hash(f->domain, path);
-        }
-        if (r == 0)
-            r = add(f->listing, de->d_name, de->d_type, ino, false);
+        if (f->for_removal && is_unlinked(f, path, de->d_name))
+            continue;
+        r = add(f->listing, de->d_name, de->d_type,
+                mlc_ino_on_disk(f->fs, st.st_dev, de->d_ino), false);
     }
     closedir(dp);
     return r;
@@ -176,8 +184,10 @@ merge(struct mlc_listing *l)
         qsort_r(l->items, l->n, sizeof(l->items[0]), compare, l->names);
     for (size_t i = 0; i < l->n; i++) {
         if (n > 0 && strcmp(l->names + l->items[i].name,
-                            l->names + l->items[n - 1].name) == 0)
+                            l->names + l->items[n - 1].name) == 0) {
+            l->items[n - 1].ino = l->items[i].ino;
             continue;
+        }
         l->items[n++] = l->items[i];
     }
     l->n = n;
@@ -185,7 +195,7 @@ merge(struct mlc_listing *l)
 
 int
 mlc_listing_new(struct mlc_fs *fs, struct mlc_node *dir, struct mlc_ask *ask,
-                struct mlc_listing **ret)
+                bool for_removal, struct mlc_listing **ret)
 {
     mlc_autofree char *path = NULL;
     struct mlc_listing *l;
@@ -195,7 +205,11 @@ mlc_listing_new(struct mlc_fs *fs, struct mlc_node *dir, struct mlc_ask *ask,
     l = calloc(1, sizeof(*l));
     if (!l)
         return -ENOMEM;
-    f = (struct filler){.fs = fs, .domain = dir->domain, .listing = l};
+    f = (struct filler){.fs = fs,
+                        .dir = dir,
+                        .domain = dir->domain,
+                        .listing = l,
+                        .for_removal = for_removal};
     if (dir->is_status_dir) {
         f.path = MLC_PRIVATE_DIR;
         r = mlc_status_list(fill_remote, &f);
@@ -314,6 +328,15 @@ add_plain(struct reply *b, const char *name, ino_t ino, mode_t mode, off_t next)
 }
 
 static bool
+is_hidden_in(struct mlc_fs *fs, struct mlc_node *dir, const char *name)
+{
+    mlc_autofree char *path = NULL;
+
+    return mlc_node_child_path(fs, dir, name, &path) == 0 &&
+           mlc_is_hidden(fs, dir->domain, path, false);
+}
+
+static bool
 add_plus(struct mlc_fs *fs, struct reply *b, struct mlc_node *dir,
          const char *name, ino_t ino, mode_t mode, off_t next,
          bool with_attributes)
@@ -324,8 +347,9 @@ add_plus(struct mlc_fs *fs, struct reply *b, struct mlc_node *dir,
 
     if (need > b->size - b->len)
         return false;
-    if (!with_attributes || mlc_lookup(fs, dir, name, &ask, &e) < 0 ||
-        e.ino == 0) {
+    /* What was unlinked since is not looked up: that would list it again. */
+    if (!with_attributes || is_hidden_in(fs, dir, name) ||
+        mlc_lookup(fs, dir, name, &ask, &e) < 0 || e.ino == 0) {
         memset(&e, 0, sizeof(e));
         e.attr.st_ino = ino;
         e.attr.st_mode = mode;
@@ -352,7 +376,7 @@ run_readdir(struct mlc_op *op, struct mlc_ask *ask)
     pthread_mutex_unlock(&h->lock);
     if (i == 0 || !l) {
         struct mlc_listing *fresh = NULL;
-        int r = mlc_listing_new(fs, dir, ask, &fresh);
+        int r = mlc_listing_new(fs, dir, ask, false, &fresh);
 
         if (r < 0)
             return r;

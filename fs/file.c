@@ -9,6 +9,8 @@
 #include "fs/fs.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,6 +33,10 @@ handle_of(const struct fuse_file_info *fi)
 void
 mlc_handle_free(struct mlc_fs *fs, struct mlc_handle *h)
 {
+    if (h->tmp[0] && h->node)
+        unlinkat(h->node->domain->privfd, h->tmp, 0);
+    if (h->obj && h->node)
+        h->node->present = mlc_object_present(h->obj);
     if (h->node)
         mlc_node_remove_handle(fs, h->node, h);
     if (h->fd >= 0)
@@ -40,6 +46,8 @@ mlc_handle_free(struct mlc_fs *fs, struct mlc_handle *h)
         mlc_object_unref(h->obj);
     }
     mlc_listing_free(h->listing);
+    mlc_node_unref(fs, h->dir);
+    free(h->name);
     free(h->text);
     pthread_mutex_destroy(&h->lock);
     free(h);
@@ -92,11 +100,64 @@ open_local(struct mlc_fs *fs, struct mlc_node *n, const char *path,
     if (fstat(h->fd, &st) < 0)
         return -errno;
     mlc_stat_id(h->fd, &st, &id);
-    if (id.dev != n->id.dev || id.ino != n->id.ino ||
-        id.birth_ns != n->id.birth_ns)
+    if (n->is_whole)
+        mlc_node_become_local(fs, n, &id, false);
+    else if (!mlc_node_has_id(fs, n, &id))
         return -ESTALE;
-    op->fi.keep_cache = is_unchanged(fs, n, h->fd);
+    op->fi.direct_io = n->is_whole;
+    op->fi.keep_cache = !n->is_whole && is_unchanged(fs, n, h->fd);
     mlc_local_is_superseded(fs, n->domain, path, true);
+    return 0;
+}
+
+/* Without a name, but still open somewhere: /proc/PID/fd leads here. */
+static int
+open_nameless(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
+              struct mlc_handle *h)
+{
+    int flags =
+        op->fi.flags & ~(O_APPEND | O_DIRECT | O_CREAT | O_EXCL | O_NOFOLLOW);
+    mlc_autoclose int fd = -1;
+    char proc[64];
+
+    if (n->type != MLC_NODE_LOCAL || n->is_cached)
+        return -ESTALE;
+    fd = mlc_node_dup_fd(fs, n);
+    if (fd < 0)
+        return -ESTALE;
+    snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+    h->fd = open(proc, flags | O_CLOEXEC);
+    h->is_writer = (flags & O_ACCMODE) != O_RDONLY;
+    return h->fd < 0 ? -errno : 0;
+}
+
+/* Its old bytes stay what everybody else sees until the new ones are there. */
+static int
+open_whole(struct mlc_fs *fs, struct mlc_node *n, const char *path,
+           struct mlc_op *op, struct mlc_handle *h)
+{
+    double timeout;
+    struct stat st;
+    int r;
+
+    r = mlc_local_may_own(fs, &op->ctx);
+    if (r == 0)
+        r = mlc_domain_may_create(n->domain, path, S_IFREG);
+    if (r == 0)
+        r = mlc_attr_get(fs, n, &st, &timeout);
+    if (r == 0)
+        r = mlc_node_get_name(fs, n, &h->dir, &h->name);
+    if (r < 0)
+        return r;
+    h->fd =
+        mlc_local_new_tmp(fs, n->domain, &op->ctx, st.st_mode & 0777, h->tmp);
+    if (h->fd < 0) {
+        h->tmp[0] = '\0';
+        return h->fd;
+    }
+    atomic_store(&h->is_apart, true);
+    h->is_writer = true;
+    op->fi.direct_io = 1;
     return 0;
 }
 
@@ -168,8 +229,12 @@ open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
     if ((is_write || is_trunc) && fs->is_read_only)
         return -EROFS;
     r = mlc_node_path(fs, n, &path);
+    if (r == -ESTALE)
+        return open_nameless(fs, n, op, h);
     if (r < 0)
         return r;
+    if (is_trunc && n->is_whole)
+        return open_whole(fs, n, path, op, h);
     if ((is_write || is_trunc) && (n->type != MLC_NODE_LOCAL || n->is_cached)) {
         if (!is_trunc)
             return op->ctx.uid == 0 ? -EPERM : -EACCES;
@@ -180,7 +245,7 @@ open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
     }
     h->is_writer = is_write;
     atomic_store(&h->is_written, is_trunc);
-    switch (n->type) {
+    switch ((enum mlc_node_type)n->type) {
     case MLC_NODE_LOCAL:
         return open_local(fs, n, path, op, h);
     case MLC_NODE_PRIVATE:
@@ -190,6 +255,7 @@ open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
     case MLC_NODE_OBJECT:
         return open_object(fs, n, path, op, ask, h);
     case MLC_NODE_INLINE:
+        op->fi.direct_io = n->is_whole;
         return 0;
     case MLC_NODE_DIR:
     case MLC_NODE_SYMLINK:
@@ -382,6 +448,48 @@ mlc_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *buf,
     fuse_reply_write(req, (size_t)n);
 }
 
+/* A whole file that was written takes its name. */
+static int
+publish(struct mlc_fs *fs, struct mlc_node *n, struct mlc_handle *h)
+{
+    mlc_autofree char *path = NULL;
+    mlc_autoclose int dirfd = -1;
+    struct mlc_node *other;
+    struct mlc_file_id id;
+    const char *name;
+    struct stat st;
+    int r;
+
+    MLC_LOCK_SCOPE(&h->lock);
+    if (!h->tmp[0] || !atomic_load(&h->is_written))
+        return 0;
+    pthread_rwlock_rdlock(&fs->names);
+    r = mlc_node_child_path(fs, h->dir, h->name, &path);
+    if (r == 0)
+        dirfd = mlc_local_parent(n->domain, path, true, &name);
+    if (r == 0 && dirfd < 0)
+        r = dirfd;
+    if (r == 0 && fstat(h->fd, &st) < 0)
+        r = -errno;
+    if (r == 0 && renameat(n->domain->privfd, h->tmp, dirfd, name) < 0)
+        r = -errno;
+    pthread_rwlock_unlock(&fs->names);
+    if (r < 0)
+        return r == -ESTALE ? 0 : r; /* the directory is gone */
+    h->tmp[0] = '\0';
+    atomic_store(&h->is_apart, false);
+    mlc_stat_id(h->fd, &st, &id);
+    mlc_node_become_local(fs, n, &id, false);
+    mlc_unhide(fs, n->domain, path);
+    mlc_domain_changed(n->domain, path);
+    /* Who looked the name up a moment ago may have got what it was before. */
+    other = mlc_node_peek(fs, h->dir, h->name);
+    if (other && other != n)
+        mlc_node_detach(fs, h->dir, h->name);
+    mlc_node_unref(fs, other);
+    return 0;
+}
+
 /* Tells the backend that a file which it may know is complete now. */
 static void
 tell_written(struct mlc_fs *fs, struct mlc_node *n, struct mlc_handle *h)
@@ -400,10 +508,13 @@ mlc_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct mlc_fs *fs = fuse_req_userdata(req);
     struct mlc_handle *h = handle_of(fi);
     int fd = h->fd >= 0 && h->is_writer ? fcntl(h->fd, F_DUPFD_CLOEXEC, 0) : -1;
+    int r = publish(fs, mlc_node_of(fs, ino), h);
 
     tell_written(fs, mlc_node_of(fs, ino), h);
     /* Errors of the file system below that show at close (NFS, quotas). */
-    mlc_reply_err(fs, req, fd >= 0 && close(fd) < 0 ? -errno : 0);
+    if (fd >= 0 && close(fd) < 0 && r == 0)
+        r = -errno;
+    mlc_reply_err(fs, req, r);
 }
 
 void
@@ -412,6 +523,7 @@ mlc_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct mlc_fs *fs = fuse_req_userdata(req);
     struct mlc_handle *h = handle_of(fi);
 
+    publish(fs, mlc_node_of(fs, ino), h);
     tell_written(fs, mlc_node_of(fs, ino), h);
     mlc_handle_free(fs, h);
     fuse_reply_err(req, 0);

@@ -11,8 +11,11 @@
 #include "fs/fs.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -141,14 +144,49 @@ int
 mlc_local_adopt(const struct mlc_fs *fs, const struct fuse_ctx *ctx, int dirfd,
                 const char *name, mode_t mode)
 {
+    gid_t gid = ctx->gid;
+    struct stat dir;
+
+    /* In a directory with that bit its group is inherited, and the bit. */
+    if (fstat(dirfd, &dir) == 0 && (dir.st_mode & S_ISGID)) {
+        gid = (gid_t)-1;
+        if (S_ISDIR(mode))
+            mode |= S_ISGID;
+    }
     if (fs->is_root_user && (ctx->uid != 0 || ctx->gid != getegid()) &&
-        fchownat(dirfd, name, ctx->uid, ctx->gid, AT_SYMLINK_NOFOLLOW) < 0)
+        fchownat(dirfd, name, ctx->uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     /* The kernel has applied the caller's umask; ours came on top. */
     if ((mode & 07777 & fs->process_umask) && !S_ISLNK(mode) &&
         fchmodat(dirfd, name, mode & 07777, 0) < 0)
         return -errno;
     return 0;
+}
+
+int
+mlc_local_new_tmp(const struct mlc_fs *fs, const struct mlc_domain *d,
+                  const struct fuse_ctx *ctx, mode_t mode,
+                  char ret_name[MLC_TMP_NAME_LEN + 1])
+{
+    uint64_t random;
+    int fd, r;
+
+    if (d->privfd < 0)
+        return -EROFS;
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return -errno;
+    snprintf(ret_name, MLC_TMP_NAME_LEN + 1, MLC_TMP_PREFIX "%016" PRIx64,
+             random);
+    fd = openat(d->privfd, ret_name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC,
+                mode);
+    if (fd < 0)
+        return -errno;
+    r = mlc_local_adopt(fs, ctx, d->privfd, ret_name, mode);
+    if (r == 0)
+        return fd;
+    close(fd);
+    unlinkat(d->privfd, ret_name, 0);
+    return r;
 }
 
 /* --- O_TRUNC on what is not local ------------------------------------------
@@ -167,6 +205,7 @@ mlc_local_supersede(struct mlc_fs *fs, struct mlc_node *n, const char *path,
     struct mlc_truncated *t;
     const char *name;
     size_t len = strlen(path) + 1;
+    char tmp[MLC_TMP_NAME_LEN + 1];
     struct stat old;
     mode_t mode = 0644;
     int r;
@@ -180,17 +219,20 @@ mlc_local_supersede(struct mlc_fs *fs, struct mlc_node *n, const char *path,
     t = malloc(sizeof(*t) + len);
     if (!t)
         return -ENOMEM;
+    pthread_rwlock_rdlock(&fs->names);
     dirfd = mlc_local_parent(n->domain, path, true, &name);
     r = dirfd < 0 ? dirfd : 0;
-    if (r == 0 && fstatat(dirfd, name, &old, AT_SYMLINK_NOFOLLOW) == 0) {
+    if (r == 0 && fstatat(dirfd, name, &old, AT_SYMLINK_NOFOLLOW) == 0)
         mode = old.st_mode & 0777;
-        if (unlinkat(dirfd, name, 0) < 0)
-            r = -errno;
-    }
     if (r == 0) {
-        fd = openat(dirfd, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode);
-        r = fd < 0 ? -errno : mlc_local_adopt(fs, ctx, dirfd, name, mode);
+        fd = mlc_local_new_tmp(fs, n->domain, ctx, mode, tmp);
+        r = fd < 0 ? fd : 0;
     }
+    if (r == 0 && renameat(n->domain->privfd, tmp, dirfd, name) < 0) {
+        r = -errno;
+        unlinkat(n->domain->privfd, tmp, 0);
+    }
+    pthread_rwlock_unlock(&fs->names);
     if (r < 0) {
         free(t);
         return r;
@@ -198,6 +240,7 @@ mlc_local_supersede(struct mlc_fs *fs, struct mlc_node *n, const char *path,
     t->domain = n->domain;
     t->until_ms = mlc_mono_ms() + SUPERSEDED_MS;
     memcpy(t->path, path, len);
+    mlc_unhide(fs, n->domain, path);
     pthread_mutex_lock(&fs->table.lock);
     t->next = fs->truncated;
     fs->truncated = t;

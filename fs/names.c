@@ -93,26 +93,34 @@ count_lookup(struct mlc_fs *fs, struct mlc_node *n)
     n->nlookup++;
 }
 
-/* What is on disk and what the backend says about path. */
+/* What is on disk and what the backend says about (dir, name). */
 static int
-ask_domain(struct mlc_fs *fs, struct mlc_domain *d, const char *path,
+ask_domain(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
            struct mlc_ask *ask, struct mlc_entry *e, struct stat *st,
-           struct mlc_file_id *id)
+           struct mlc_file_id *id, char **ret_path)
 {
-    bool is_local;
+    struct mlc_domain *d = dir->domain;
+    bool is_local = false;
     int r;
 
     pthread_rwlock_rdlock(&fs->names);
-    r = mlc_local_stat(d, path, st, id);
+    r = mlc_node_child_path(fs, dir, name, ret_path);
+    if (r == 0) {
+        r = mlc_local_stat(d, *ret_path, st, id);
+        is_local = r == 0;
+        if (r == -ENOENT)
+            r = 0;
+    }
     pthread_rwlock_unlock(&fs->names);
-    if (r < 0 && r != -ENOENT)
-        return r;
-    is_local = r == 0;
-    if (is_local && mlc_local_is_superseded(fs, d, path, false)) {
+    if (r < 0)
+        return r == -ESTALE ? -ENOENT : r; /* the directory was removed */
+    if (is_local && mlc_local_is_superseded(fs, d, *ret_path, false)) {
         e->kind = MLC_KIND_LOCAL;
         return 0;
     }
-    return mlc_domain_lookup(d, path, is_local ? st : NULL, ask, e);
+    /* Asked after the disk: unlinking hides first. */
+    ask->is_unlinked = !is_local && mlc_is_hidden(fs, d, *ret_path, true);
+    return mlc_domain_lookup(d, *ret_path, is_local ? st : NULL, ask, e);
 }
 
 int
@@ -140,11 +148,7 @@ mlc_lookup(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
         if (!e.text)
             return -ENOMEM;
     } else {
-        r = mlc_node_child_path(fs, dir, name, &path);
-        if (r == -ESTALE)
-            r = -ENOENT; /* the directory was removed */
-        if (r == 0)
-            r = ask_domain(fs, dir->domain, path, ask, &e, &st, &id);
+        r = ask_domain(fs, dir, name, ask, &e, &st, &id, &path);
         if (r == -ENOENT) {
             memset(ret, 0, sizeof(*ret));
             ret->entry_timeout =
@@ -165,7 +169,7 @@ mlc_lookup(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
     if (r < 0)
         return r;
     if (path)
-        mlc_unhide(fs, dir->domain, path);
+        mlc_note_seen(fs, dir->domain, path);
     return reply_node(fs, n, timeout, ret);
 }
 
@@ -209,6 +213,7 @@ mlc_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 
     mlc_node_forget(fs, mlc_node_of(fs, ino), nlookup);
     fuse_reply_none(req);
+    mlc_table_trim(fs);
 }
 
 void
@@ -221,6 +226,7 @@ mlc_op_forget_multi(fuse_req_t req, size_t count,
         mlc_node_forget(fs, mlc_node_of(fs, forgets[i].ino),
                         forgets[i].nlookup);
     fuse_reply_none(req);
+    mlc_table_trim(fs);
 }
 
 /* --- attributes --------------------------------------------------------------
@@ -318,6 +324,18 @@ set_root(const struct mlc_domain *d, const struct stat *attr, int to_set)
     return fd < 0 ? fd : set_local(fd, -1, NULL, false, attr, to_set);
 }
 
+/* A file that is open somewhere, but has no name; fd may be read-only. */
+static int
+set_nameless(int fd, const struct stat *attr, int to_set)
+{
+    char proc[64];
+
+    snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+    if ((to_set & FUSE_SET_ATTR_SIZE) && truncate(proc, attr->st_size) < 0)
+        return -errno;
+    return set_local(fd, -1, NULL, false, attr, to_set & ~FUSE_SET_ATTR_SIZE);
+}
+
 static int
 setattr(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *n,
         const struct stat *attr, int to_set, struct mlc_handle *h)
@@ -328,11 +346,12 @@ setattr(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *n,
     struct stat st;
     int r;
 
+    if (h && h->fd >= 0 &&
+        (atomic_load(&h->is_apart) || n->type == MLC_NODE_LOCAL))
+        return set_local(h->fd, -1, NULL, false, attr, to_set);
     if ((to_set & FUSE_SET_ATTR_SIZE) &&
         (n->type != MLC_NODE_LOCAL || n->is_cached))
         return deny(ctx);
-    if (h && h->fd >= 0 && n->type == MLC_NODE_LOCAL)
-        return set_local(h->fd, -1, NULL, false, attr, to_set);
     /* Accepted and without effect: what is not on disk has no attributes of
      * its own. */
     if (n->type != MLC_NODE_LOCAL && n->type != MLC_NODE_DIR)
@@ -342,6 +361,12 @@ setattr(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *n,
 
     pthread_rwlock_rdlock(&fs->names);
     r = mlc_node_path(fs, n, &path);
+    if (r == -ESTALE && n->type == MLC_NODE_LOCAL) {
+        /* The kernel names no handle for what goes through a descriptor. */
+        fd = mlc_node_dup_fd(fs, n);
+        r = fd < 0 ? r : set_nameless(fd, attr, to_set);
+        goto out;
+    }
     if (r == 0 && n->is_root) {
         r = set_root(n->domain, attr, to_set);
         goto out;
@@ -354,6 +379,8 @@ setattr(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *n,
         r = -errno;
     if (r == -ENOENT && n->type == MLC_NODE_DIR)
         r = 0;
+    else if (r == -ENOENT)
+        r = -ESTALE; /* the kernel looks it up again */
     else if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE)) {
         fd = openat(dirfd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
         r = fd < 0 ? -errno : 0;
@@ -467,6 +494,45 @@ make_at(const struct mlc_fs *fs, int dirfd, const char *name, struct make *m)
     return -EIO;
 }
 
+/* The path of (dir, name), where something may be put, and which no rename
+ * changes: fs.names is held for reading when this returns 0. */
+static int
+hold_new_path(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
+              mode_t mode, char **ret_path)
+{
+    for (;;) {
+        mlc_autofree char *path = NULL, *again = NULL;
+        int r = mlc_node_child_path(fs, dir, name, &path);
+
+        if (r == 0)
+            r = mlc_domain_may_create(dir->domain, path, mode);
+        if (r < 0)
+            return r == -ESTALE ? -ENOENT : r;
+        pthread_rwlock_rdlock(&fs->names);
+        r = mlc_node_child_path(fs, dir, name, &again);
+        if (r == 0 && strcmp(path, again) == 0) {
+            *ret_path = mlc_steal(&path);
+            return 0;
+        }
+        pthread_rwlock_unlock(&fs->names);
+        if (r < 0)
+            return r == -ESTALE ? -ENOENT : r;
+    }
+}
+
+/* Is the directory that was just made one that the backend has anyway? */
+static bool
+is_known_dir(struct mlc_domain *d, const char *path, const struct stat *st)
+{
+    struct mlc_ask ask = {.only_known = true};
+    struct mlc_entry e = {0};
+    bool is_dir =
+        mlc_domain_lookup(d, path, st, &ask, &e) == 0 && e.kind == MLC_KIND_DIR;
+
+    mlc_entry_done(&e);
+    return is_dir;
+}
+
 /* Makes a local thing under (dir, name) and answers its entry. */
 static int
 make_local(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *dir,
@@ -492,12 +558,9 @@ make_local(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *dir,
     if (r < 0)
         return r;
 
-    r = mlc_node_child_path(fs, dir, name, &path);
-    if (r == 0)
-        r = mlc_domain_may_create(dir->domain, path, m->mode);
+    r = hold_new_path(fs, dir, name, m->mode, &path);
     if (r < 0)
-        return r == -ESTALE ? -ENOENT : r;
-    pthread_rwlock_rdlock(&fs->names);
+        return r;
     dirfd = mlc_local_parent(dir->domain, path, true, &base);
     r = dirfd < 0 ? dirfd : 0;
     if (r == 0 && m->kind == MAKE_FILE)
@@ -509,6 +572,8 @@ make_local(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *dir,
     if (r == 0)
         r = mlc_local_stat(dir->domain, path, &st, &id);
     pthread_rwlock_unlock(&fs->names);
+    if (r == 0 && m->kind == MAKE_DIR && is_known_dir(dir->domain, path, &st))
+        e.kind = MLC_KIND_DIR;
     if (r == 0)
         r = mlc_node_resolve(fs, dir, name, &e, &st, &id, &n);
     if (r < 0) {
@@ -617,17 +682,17 @@ mlc_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
         r = -EEXIST;
     else if (dir->is_status_dir)
         r = -EPERM;
-    else if (n->type != MLC_NODE_LOCAL || n->domain != dir->domain)
+    else if (n->type != MLC_NODE_LOCAL || n->is_cached ||
+             n->domain != dir->domain)
         r = -EXDEV;
     else if (fs->is_read_only)
         r = -EROFS;
     if (r == 0)
-        r = mlc_node_child_path(fs, dir, newname, &to);
-    if (r == 0)
-        r = mlc_domain_may_create(dir->domain, to, S_IFREG);
+        r = hold_new_path(fs, dir, newname, S_IFREG, &to);
     if (r == 0) {
-        pthread_rwlock_rdlock(&fs->names);
         r = mlc_node_path(fs, n, &from);
+        if (r == -ESTALE)
+            r = -ENOENT;
         if (r == 0) {
             fromfd = mlc_local_parent(n->domain, from, false, &fromname);
             r = fromfd < 0 ? fromfd : 0;
@@ -676,7 +741,7 @@ mlc_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct mlc_fs *fs = fs_of(req);
     struct mlc_node *dir = mlc_node_of(fs, parent), *special;
-    mlc_autofree char *path = NULL;
+    mlc_autofree char *path = NULL, *dir_path = NULL;
     mlc_autoclose int dirfd = -1;
     const char *base;
     bool remote;
@@ -686,34 +751,40 @@ mlc_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
         r = -EPERM;
     else if (fs->is_read_only)
         r = -EROFS;
-    if (r == 0)
-        r = mlc_node_child_path(fs, dir, name, &path);
     if (r < 0) {
         mlc_reply_err(fs, req, r);
         return;
     }
     pthread_rwlock_rdlock(&fs->names);
+    r = mlc_node_child_path(fs, dir, name, &path);
+    if (r < 0) {
+        pthread_rwlock_unlock(&fs->names);
+        mlc_reply_err(fs, req, r == -ESTALE ? -ENOENT : r);
+        return;
+    }
     dirfd = mlc_local_parent(dir->domain, path, false, &base);
     r = dirfd < 0 ? dirfd : 0;
+    pthread_rwlock_unlock(&fs->names);
+    remote = is_remote(dir->domain, path);
+    if (remote)
+        mlc_hide(fs, dir->domain, path);
     if (r == 0 && unlinkat(dirfd, base, 0) < 0)
         r = -errno;
-    pthread_rwlock_unlock(&fs->names);
-    if (r == 0 || r == -ENOENT) {
-        remote = is_remote(dir->domain, path);
-        if (remote || r == 0) {
-            mlc_node_detach(fs, dir, name);
-            mlc_domain_removed(dir->domain, path);
-            if (remote)
-                mlc_hide(fs, dir->domain, path);
-            r = 0;
-        }
+    if (r == 0 || (r == -ENOENT && remote)) {
+        mlc_node_detach(fs, dir, name);
+        mlc_domain_removed(dir->domain, path);
+        r = 0;
     }
+    /* Nothing is hidden in a directory that is gone. */
+    if (remote && (r < 0 || mlc_node_path(fs, dir, &dir_path) == -ESTALE))
+        mlc_unhide(fs, dir->domain, path);
     mlc_reply_err(fs, req, r);
 }
 
-/* Removes the files that a backend keeps out of listings. */
+/* Removes the files that a backend keeps out of listings, and those that came
+ * to the disk after they had been unlinked. */
 static void
-remove_unlisted(struct mlc_domain *d, const char *path)
+remove_unlisted(struct mlc_fs *fs, struct mlc_domain *d, const char *path)
 {
     int fd = mlc_local_opendir(d, path);
     DIR *dp = fd < 0 ? NULL : fdopendir(fd);
@@ -724,16 +795,21 @@ remove_unlisted(struct mlc_domain *d, const char *path)
             close(fd);
         return;
     }
-    while ((de = readdir(dp)) != NULL)
-        if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 &&
-            mlc_domain_is_unlisted(d, path, de->d_name))
+    while ((de = readdir(dp)) != NULL) {
+        mlc_autofree char *child = mlc_path_join(path, de->d_name);
+
+        if (child && strcmp(de->d_name, ".") != 0 &&
+            strcmp(de->d_name, "..") != 0 &&
+            (mlc_domain_is_unlisted(d, path, de->d_name) ||
+             mlc_is_hidden(fs, d, child, true)))
             unlinkat(fd, de->d_name, 0);
+    }
     closedir(dp);
 }
 
 /* Removes what is on disk of a directory in which nothing is listed. */
 static int
-remove_dir_on_disk(struct mlc_domain *d, const char *path)
+remove_dir_on_disk(struct mlc_fs *fs, struct mlc_domain *d, const char *path)
 {
     mlc_autoclose int dirfd = -1;
     const char *base;
@@ -745,8 +821,17 @@ remove_dir_on_disk(struct mlc_domain *d, const char *path)
         return 0;
     if (errno != ENOTEMPTY && errno != EEXIST)
         return -errno;
-    remove_unlisted(d, path);
+    remove_unlisted(fs, d, path);
     return unlinkat(dirfd, base, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+static bool
+is_just_removed(struct mlc_fs *fs, struct mlc_node *dir, const char *name)
+{
+    mlc_autofree char *path = NULL;
+
+    return mlc_node_child_path(fs, dir, name, &path) == 0 &&
+           mlc_is_hidden(fs, dir->domain, path, true);
 }
 
 static int
@@ -766,17 +851,19 @@ run_rmdir(struct mlc_op *op, struct mlc_ask *ask)
         return -EPERM;
     if (fs->is_read_only)
         return -EROFS;
-    r = mlc_node_child_path(fs, dir, op->name, &path);
-    if (r < 0)
-        return r;
     n = mlc_node_peek(fs, dir, op->name);
     if (n && n->type != MLC_NODE_DIR) {
         mlc_node_unref(fs, n);
         return -ENOTDIR;
     }
     if (n) {
-        r = mlc_listing_new(fs, n, ask, &listing);
-        n_listed = r == 0 ? mlc_listing_count(listing) : 0;
+        /* Removed a moment ago by another, and looked up again only by who is
+         * about to remove it too: what is on disk decides. */
+        if (is_just_removed(fs, dir, op->name))
+            r = 0;
+        else
+            r = mlc_listing_new(fs, n, ask, true, &listing);
+        n_listed = listing ? mlc_listing_count(listing) : 0;
         mlc_listing_free(listing);
         mlc_node_unref(fs, n);
         if (r < 0)
@@ -785,8 +872,12 @@ run_rmdir(struct mlc_op *op, struct mlc_ask *ask)
             return -ENOTEMPTY;
     }
     pthread_rwlock_rdlock(&fs->names);
-    r = remove_dir_on_disk(dir->domain, path);
+    r = mlc_node_child_path(fs, dir, op->name, &path);
+    if (r == 0)
+        r = remove_dir_on_disk(fs, dir->domain, path);
     pthread_rwlock_unlock(&fs->names);
+    if (!path)
+        return r == -ESTALE ? -ENOENT : r;
     if (r < 0 && r != -ENOENT)
         return r;
     remote = is_remote(dir->domain, path);
@@ -859,6 +950,45 @@ check_target(struct mlc_fs *fs, struct mlc_domain *d, const char *to,
 }
 
 static int
+rename_paths(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
+             struct mlc_node *dir, const char *name, char **ret[2])
+{
+    int r = mlc_node_child_path(fs, olddir, oldname, ret[0]);
+
+    if (r == 0)
+        r = mlc_node_child_path(fs, dir, name, ret[1]);
+    return r == -ESTALE ? -ENOENT : r;
+}
+
+static bool
+are_still_paths(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
+                const char *from, struct mlc_node *dir, const char *name,
+                const char *to)
+{
+    mlc_autofree char *from_now = NULL, *to_now = NULL;
+    char **now[2] = {&from_now, &to_now};
+
+    return rename_paths(fs, olddir, oldname, dir, name, now) == 0 &&
+           strcmp(from, from_now) == 0 && strcmp(to, to_now) == 0;
+}
+
+/* Under its new name a file may mean more to the backend, or less. */
+static void
+refresh_flags(struct mlc_fs *fs, struct mlc_node *n, const char *path,
+              const struct stat *st)
+{
+    struct mlc_ask ask = {.only_known = true};
+    struct mlc_entry e = {0};
+    bool is_known = n->domain->backend->lookup &&
+                    mlc_domain_lookup(n->domain, path, st, &ask, &e) == 0 &&
+                    e.kind == MLC_KIND_LOCAL;
+
+    n->is_cached = is_known && e.is_cached;
+    n->is_whole = is_known && e.is_whole;
+    mlc_entry_done(&e);
+}
+
+static int
 do_rename(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
           struct mlc_node *dir, const char *name, unsigned flags)
 {
@@ -866,10 +996,11 @@ do_rename(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
     mlc_autofree char *from = NULL, *to = NULL;
     mlc_autoclose int fromfd = -1, tofd = -1;
     const char *fromname, *toname;
-    struct mlc_node *special, *n;
+    struct mlc_node *special, *n = NULL;
     struct mlc_file_id id;
     struct stat st;
-    bool is_dir, remote;
+    bool is_there, is_dir, remote;
+    char **paths[2] = {&from, &to};
     int r;
 
     if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
@@ -882,12 +1013,17 @@ do_rename(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
         return -EROFS;
     if (olddir->domain != d)
         return -EXDEV;
-    r = mlc_node_child_path(fs, olddir, oldname, &from);
+again:
+    free(mlc_steal(&from));
+    free(mlc_steal(&to));
+    pthread_rwlock_rdlock(&fs->names);
+    r = rename_paths(fs, olddir, oldname, dir, name, paths);
+    is_there = r == 0;
     if (r == 0)
-        r = mlc_node_child_path(fs, dir, name, &to);
-    if (r < 0)
-        return r == -ESTALE ? -ENOENT : r;
-    r = mlc_local_stat(d, from, &st, &id);
+        r = mlc_local_stat(d, from, &st, &id);
+    pthread_rwlock_unlock(&fs->names);
+    if (!is_there)
+        return r;
     if (r == -ENOENT)
         return is_remote(d, from) ? -EXDEV : -ENOENT;
     if (r < 0)
@@ -901,6 +1037,10 @@ do_rename(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
         return r;
 
     pthread_rwlock_wrlock(&fs->names);
+    if (!are_still_paths(fs, olddir, oldname, from, dir, name, to)) {
+        pthread_rwlock_unlock(&fs->names);
+        goto again;
+    }
     fromfd = mlc_local_parent(d, from, false, &fromname);
     r = fromfd < 0 ? fromfd : 0;
     if (r == 0) {
@@ -913,10 +1053,12 @@ do_rename(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
         n = mlc_node_peek(fs, olddir, oldname);
         if (n && n->type == MLC_NODE_OBJECT)
             mlc_node_become_local(fs, n, &id, false);
-        mlc_node_unref(fs, n);
         mlc_node_move(fs, olddir, oldname, dir, name, flags & RENAME_EXCHANGE);
     }
     pthread_rwlock_unlock(&fs->names);
+    if (r == 0 && n && !is_dir)
+        refresh_flags(fs, n, to, &st);
+    mlc_node_unref(fs, n);
     if (r < 0)
         return r;
     mlc_unhide(fs, d, to);

@@ -13,16 +13,23 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "backends/cache/object.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
 #include "backends/util/path.h"
 
 /* Names remembered as unlinked, at most: beyond, they stay in listings. */
 #define MAX_HIDDEN ((size_t)1 << 20)
+/* For so long a name that was unlinked and looked up again is no obstacle to
+ * removing its directory. */
+#define SEEN_MS 10000
+/* Fewer nodes are not worth giving their memory back. */
+#define MIN_TRIM 10000
 
 struct mlc_link {
     struct mlc_node *dir;       /* a reference */
@@ -36,6 +43,7 @@ struct mlc_link {
 struct mlc_hidden {
     const struct mlc_domain *domain;
     struct mlc_hidden *next;
+    int64_t seen_ms; /* when it was looked up again; 0: it was not */
     char path[];
 };
 
@@ -224,6 +232,8 @@ new_node_locked(struct mlc_table *t, struct mlc_domain *d,
         t->all->all_prev = n;
     t->all = n;
     t->n_nodes++;
+    if (t->n_nodes > t->peak)
+        t->peak = t->n_nodes;
     return n;
 }
 
@@ -294,6 +304,21 @@ mlc_node_forget(struct mlc_fs *fs, struct mlc_node *n, uint64_t nlookup)
 
     n->nlookup -= nlookup < n->nlookup ? nlookup : n->nlookup;
     maybe_free_locked(&fs->table, n);
+}
+
+void
+mlc_table_trim(struct mlc_fs *fs)
+{
+    struct mlc_table *t = &fs->table;
+    bool is_due;
+
+    pthread_mutex_lock(&t->lock);
+    is_due = t->peak > MIN_TRIM && t->n_nodes < t->peak / 4;
+    if (is_due)
+        t->peak = t->n_nodes;
+    pthread_mutex_unlock(&t->lock);
+    if (is_due)
+        malloc_trim(0);
 }
 
 void
@@ -462,6 +487,12 @@ is_same_locked(struct mlc_fs *fs, struct mlc_node *n, enum mlc_node_type type,
         add_id_locked(&fs->table, n, id);
         return true;
     }
+    /* Nobody's pages depend on which file that is. */
+    if (n->is_whole && e->is_whole && n->type == MLC_NODE_LOCAL &&
+        type == MLC_NODE_LOCAL && !id_equal(&n->id, id)) {
+        remove_id_locked(&fs->table, n);
+        add_id_locked(&fs->table, n, id);
+    }
     if (n->type != type)
         return false;
     switch (type) {
@@ -480,23 +511,26 @@ is_same_locked(struct mlc_fs *fs, struct mlc_node *n, enum mlc_node_type type,
     return false;
 }
 
-static uint64_t
-choose_ino(const struct mlc_fs *fs, const struct mlc_domain *d,
-           const char *path, enum mlc_node_type type, bool is_cached,
-           const struct stat *st)
+uint64_t
+mlc_ino_on_disk(const struct mlc_fs *fs, dev_t dev, ino_t ino)
 {
+    uint64_t key[2] = {dev, ino};
     struct stat store;
 
+    if (fstat(fs->storefd, &store) < 0 || store.st_dev == dev)
+        return ino;
+    return XXH3_64bits(key, sizeof(key)) | (uint64_t)1 << 63;
+}
+
+static uint64_t
+choose_ino(const struct mlc_fs *fs, const struct mlc_domain *d,
+           const char *path, const struct mlc_entry *e, const struct stat *st)
+{
     /* What an origin names keeps its number before and after it is fetched;
      * what users made has the number it has on disk. */
-    if (type != MLC_NODE_LOCAL || is_cached)
+    if (e->kind != MLC_KIND_LOCAL || e->is_cached || e->is_whole)
         return mlc_ino_hash(d, path);
-    if (fstat(fs->storefd, &store) == 0 && store.st_dev != st->st_dev) {
-        uint64_t key[2] = {st->st_dev, st->st_ino};
-
-        return XXH3_64bits(key, sizeof(key)) | (uint64_t)1 << 63;
-    }
-    return st->st_ino;
+    return mlc_ino_on_disk(fs, st->st_dev, st->st_ino);
 }
 
 int
@@ -526,6 +560,8 @@ mlc_node_resolve(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
         n = l->node;
         if (type == MLC_NODE_LOCAL)
             n->is_cached = e->is_cached;
+        n->is_whole = e->is_whole;
+        n->present = e->present;
         n->nlookup++;
         *ret = n;
         return 0;
@@ -539,12 +575,14 @@ mlc_node_resolve(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
         if (!n)
             return -ENOMEM;
         n->is_cached = e->is_cached;
+        n->is_whole = e->is_whole;
         n->content = e->content;
         n->size = e->size;
+        n->present = e->present;
         n->mtime_ms = e->mtime_ms;
         n->mode = e->mode;
         n->text = mlc_steal(&e->text);
-        n->ino = choose_ino(fs, dir->domain, path, type, e->is_cached, st);
+        n->ino = choose_ino(fs, dir->domain, path, e, st);
         if (type == MLC_NODE_LOCAL)
             add_id_locked(&fs->table, n, id);
     }
@@ -607,6 +645,39 @@ mlc_node_detach_all(struct mlc_fs *fs, struct mlc_node *n)
     maybe_free_locked(&fs->table, n);
 }
 
+int
+mlc_node_get_name(struct mlc_fs *fs, struct mlc_node *n,
+                  struct mlc_node **ret_dir, char **ret_name)
+{
+    MLC_LOCK_SCOPE(&fs->table.lock);
+
+    if (!n->links)
+        return -ESTALE;
+    *ret_name = strdup(n->links->name);
+    if (!*ret_name)
+        return -ENOMEM;
+    *ret_dir = n->links->dir;
+    (*ret_dir)->refs++;
+    return 0;
+}
+
+bool
+mlc_node_is_nameless(struct mlc_fs *fs, struct mlc_node *n)
+{
+    MLC_LOCK_SCOPE(&fs->table.lock);
+
+    return !n->links;
+}
+
+bool
+mlc_node_has_id(struct mlc_fs *fs, struct mlc_node *n,
+                const struct mlc_file_id *id)
+{
+    MLC_LOCK_SCOPE(&fs->table.lock);
+
+    return id_equal(&n->id, id);
+}
+
 struct mlc_node *
 mlc_node_peek(struct mlc_fs *fs, struct mlc_node *dir, const char *name)
 {
@@ -620,15 +691,31 @@ mlc_node_peek(struct mlc_fs *fs, struct mlc_node *dir, const char *name)
     return l->node;
 }
 
+/* A directory whose number is made from its path has another one after a
+ * rename: the next to have the old path would share it otherwise. */
+static void
+renumber_locked(struct mlc_node *n, const char *old_path)
+{
+    mlc_autofree char *path = NULL;
+
+    if (n && old_path && n->type == MLC_NODE_DIR &&
+        n->ino == mlc_ino_hash(n->domain, old_path) &&
+        path_locked(n, NULL, &path) == 0)
+        n->ino = mlc_ino_hash(n->domain, path);
+}
+
 void
 mlc_node_move(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
               struct mlc_node *dir, const char *name, bool exchange)
 {
     struct mlc_table *t = &fs->table;
     struct mlc_link *from, *to;
+    mlc_autofree char *old_path = NULL, *new_path = NULL;
     struct mlc_node *a, *b = NULL;
 
     MLC_LOCK_SCOPE(&t->lock);
+    (void)path_locked(olddir, oldname, &old_path);
+    (void)path_locked(dir, name, &new_path);
     from = find_link_locked(t, olddir, oldname);
     to = find_link_locked(t, dir, name);
     a = from ? from->node : NULL;
@@ -646,6 +733,9 @@ mlc_node_move(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
         detach_link_locked(t, from);
     if (to && a != b)
         detach_link_locked(t, to);
+    renumber_locked(a, old_path);
+    if (exchange)
+        renumber_locked(b, new_path);
     if (a) {
         a->refs--;
         maybe_free_locked(t, a);
@@ -677,10 +767,9 @@ mlc_node_become_local(struct mlc_fs *fs, struct mlc_node *n,
 {
     MLC_LOCK_SCOPE(&fs->table.lock);
 
-    if (n->type == MLC_NODE_OBJECT) {
-        n->type = MLC_NODE_LOCAL;
-        add_id_locked(&fs->table, n, id);
-    }
+    remove_id_locked(&fs->table, n);
+    n->type = MLC_NODE_LOCAL;
+    add_id_locked(&fs->table, n, id);
     n->is_cached = is_cached;
 }
 
@@ -733,7 +822,10 @@ mlc_hide(struct mlc_fs *fs, const struct mlc_domain *d, const char *path)
     struct mlc_hidden *h;
 
     MLC_LOCK_SCOPE(&t->lock);
-    if (*hidden_slot_locked(t, d, path) || t->n_hidden >= MAX_HIDDEN)
+    h = *hidden_slot_locked(t, d, path);
+    if (h)
+        h->seen_ms = 0;
+    if (h || t->n_hidden >= MAX_HIDDEN)
         return;
     if (t->n_hidden >= t->cap_hidden * 4) {
         size_t cap = t->cap_hidden * 16;
@@ -761,6 +853,7 @@ mlc_hide(struct mlc_fs *fs, const struct mlc_domain *d, const char *path)
     if (!h)
         return;
     h->domain = d;
+    h->seen_ms = 0;
     memcpy(h->path, path, len);
     h->next = NULL;
     *hidden_slot_locked(t, d, path) = h;
@@ -790,12 +883,37 @@ mlc_unhide(struct mlc_fs *fs, const struct mlc_domain *d, const char *path)
         drop_hidden_locked(&fs->table, p);
 }
 
-bool
-mlc_is_hidden(struct mlc_fs *fs, const struct mlc_domain *d, const char *path)
+void
+mlc_note_seen(struct mlc_fs *fs, const struct mlc_domain *d, const char *path)
 {
-    MLC_LOCK_SCOPE(&fs->table.lock);
+    struct mlc_hidden **p;
 
-    return fs->table.n_hidden > 0 && *hidden_slot_locked(&fs->table, d, path);
+    MLC_LOCK_SCOPE(&fs->table.lock);
+    if (fs->table.n_hidden == 0)
+        return;
+    p = hidden_slot_locked(&fs->table, d, path);
+    if (!*p)
+        return;
+    if ((*p)->seen_ms == 0)
+        (*p)->seen_ms = mlc_mono_ms();
+    else if (mlc_mono_ms() - (*p)->seen_ms > SEEN_MS)
+        drop_hidden_locked(&fs->table, p);
+}
+
+bool
+mlc_is_hidden(struct mlc_fs *fs, const struct mlc_domain *d, const char *path,
+              bool for_removal)
+{
+    const struct mlc_hidden *h;
+
+    MLC_LOCK_SCOPE(&fs->table.lock);
+    if (fs->table.n_hidden == 0)
+        return false;
+    h = *hidden_slot_locked(&fs->table, d, path);
+    if (!h)
+        return false;
+    return h->seen_ms == 0 ||
+           (for_removal && mlc_mono_ms() - h->seen_ms <= SEEN_MS);
 }
 
 void

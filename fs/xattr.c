@@ -50,6 +50,10 @@ open_for_xattr(struct mlc_fs *fs, struct mlc_node *n, char *ret_proc,
     r = mlc_node_path(fs, n, &path);
     fd = r < 0 ? r : mlc_local_open(n->domain, path, O_PATH, 0);
     pthread_rwlock_unlock(&fs->names);
+    if (r == -ESTALE && n->type == MLC_NODE_LOCAL)
+        fd = mlc_node_dup_fd(fs, n);
+    if (r == -ESTALE && fd < 0)
+        return -ENODATA;
     if (fd == -ENOENT)
         return -ENODATA;
     if (fd >= 0)
@@ -94,7 +98,7 @@ state_of(struct mlc_fs *fs, struct mlc_node *n, const char *path, char *buf,
 {
     const char *state = "local";
 
-    switch (n->type) {
+    switch ((enum mlc_node_type)n->type) {
     case MLC_NODE_LOCAL:
         state = n->is_cached ? "cached" : "local";
         break;

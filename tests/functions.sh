@@ -313,6 +313,11 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# names_in FOLDER: what it lists, on one line.
+names_in() {
+    find "$1" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort | paste -sd ' '
+}
+
 # make_file PATH SIZE [SEED]: SIZE bytes (K, M as in head) that look random and
 # are the same each time.
 make_file() {

@@ -41,6 +41,8 @@ struct mlc_ask {
     int64_t deadline_ms;
     /* Only what is known already: start nothing, return -EAGAIN instead. */
     bool only_known;
+    /* The name was unlinked a moment ago: put nothing on disk for it. */
+    bool is_unlinked;
 };
 
 struct mlc_waitlist {
