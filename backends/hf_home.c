@@ -252,6 +252,23 @@ mlc_hf_point_all(struct mlc_hf *hf, const struct mlc_hf_path *p)
     }
 }
 
+/* And its folders, where nothing else is left in them. */
+static void
+remove_blob(struct mlc_hf *hf, const struct mlc_hf_path *p)
+{
+    mlc_autofree char *rel = NULL;
+    int dirfd;
+
+    rel = mlc_hf_on_disk(hf, &dirfd, p->folder, "blobs/%s", p->rest);
+    if (!rel || unlinkat(dirfd, rel, 0) < 0)
+        return;
+    for (int i = 0; i < 2; i++) {
+        *strrchr(rel, '/') = '\0';
+        if (unlinkat(dirfd, rel, AT_REMOVEDIR) < 0)
+            break;
+    }
+}
+
 void
 mlc_hf_published(void *arg, const char *home, int r)
 {
@@ -272,7 +289,10 @@ mlc_hf_published(void *arg, const char *home, int r)
     if (p.where != MLC_HF_BLOB)
         return;
     mlc_hf_forget_bad(hf, &p); /* inode numbers come again */
-    mlc_hf_point_all(hf, &p);
+    if (mlc_hf_want_again(hf, &p))
+        remove_blob(hf, &p);
+    else
+        mlc_hf_point_all(hf, &p);
 }
 
 /* --- blobs that clients bring ------------------------------------------ */
@@ -284,6 +304,50 @@ struct mlc_hf_verify {
     struct mlc_hf_path p;
     char etag[MLC_HF_ETAG_LEN + 1];
 };
+
+static void
+free_list(struct mlc_hf_bad *b)
+{
+    for (struct mlc_hf_bad *next; b; b = next) {
+        next = b->next;
+        free(b);
+    }
+}
+
+void
+mlc_hf_set_unwanted(struct mlc_hf *hf, const struct mlc_hf_path *p)
+{
+    struct mlc_hf_bad *b = calloc(1, sizeof *b);
+
+    if (!b)
+        return;
+    snprintf(b->folder, sizeof b->folder, "%s", p->folder);
+    snprintf(b->etag, sizeof b->etag, "%s", p->rest);
+    MLC_LOCK_SCOPE(&hf->lock);
+    b->next = hf->unwanted;
+    hf->unwanted = b;
+}
+
+bool
+mlc_hf_want_again(struct mlc_hf *hf, const struct mlc_hf_path *p)
+{
+    bool was_unwanted = false;
+
+    MLC_LOCK_SCOPE(&hf->lock);
+    for (struct mlc_hf_bad **at = &hf->unwanted; *at;) {
+        struct mlc_hf_bad *b = *at;
+
+        if (strcmp(b->etag, p->rest) != 0 ||
+            strcmp(b->folder, p->folder) != 0) {
+            at = &b->next;
+            continue;
+        }
+        *at = b->next;
+        free(b);
+        was_unwanted = true;
+    }
+    return was_unwanted;
+}
 
 static void
 set_bad(struct mlc_hf *hf, const struct mlc_hf_path *p, ino_t ino)
@@ -404,10 +468,7 @@ mlc_hf_verifies_free(struct mlc_hf *hf)
         hf->verifies = v->next;
         free(v);
     }
-    while (hf->bad) {
-        struct mlc_hf_bad *b = hf->bad;
-
-        hf->bad = b->next;
-        free(b);
-    }
+    free_list(hf->bad);
+    free_list(hf->unwanted);
+    hf->bad = hf->unwanted = NULL;
 }

@@ -19,6 +19,7 @@
 #include "backends/util/path.h"
 
 #define COPY_STEP ((size_t)1024 * 1024)
+#define MAX_TRIES 5
 
 bool
 mlc_publish_kick_locked(struct mlc_object *obj)
@@ -236,6 +237,9 @@ mlc_publish_run(struct mlc_job *job)
         is_first = !obj->is_published;
         pthread_mutex_unlock(&obj->lock);
         r = publish_home(obj, h, is_first);
+        /* Its folder was removed just now. */
+        for (int i = 0; i < MAX_TRIES && r == -ENOENT; i++)
+            r = publish_home(obj, h, is_first);
         if (r < 0 && r != -ECANCELED) {
             errno = -r;
             mlc_log_err(r, "%s: cannot be put at %s: %m", obj->label, h->path);
