@@ -938,8 +938,11 @@ out:
 }
 
 int
-mlc_object_fd(const struct mlc_object *obj)
+mlc_object_fd(struct mlc_object *obj)
 {
+    /* Not for the value: the close that follows the reply comes by way of the
+     * kernel, and this orders our reads of the object before it. */
+    MLC_LOCK_SCOPE(&obj->lock);
     return atomic_load(&obj->fd);
 }
 
