@@ -21,9 +21,9 @@ scaled() {
 # mount shows them.
 serve() {
     local pair
-    local -a options=()
+    local -a origin_options=()
     while [ "$1" != -- ]; do
-        options+=("$1")
+        origin_options+=("$1")
         shift
     done
     shift
@@ -31,8 +31,9 @@ serve() {
     for pair; do
         make_file "$source/${pair%%=*}" "${pair#*=}"
     done
-    start_origin "$tmp/origin" "${options[@]}"
+    start_origin "$tmp/origin" "${origin_options[@]}"
     commit=$(make_repo model a/m --from "$source" --lfs-over 1000)
+    # shellcheck disable=SC2034  # for the tests
     files=$mnt/hf/hub/models--a--m/snapshots/$commit
 }
 

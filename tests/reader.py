@@ -5,7 +5,7 @@
     reader.py from WANTED FILE OFFSET                to the end, then from 0 to OFFSET
     reader.py mmap WANTED FILE [OFFSET:LENGTH ...]   through mmap; without ranges all of it
     reader.py errno FILE OFFSET:LENGTH               prints the name of read's errno, or "none"
-    reader.py hold FILE OFFSET:LENGTH                reads that, prints "held", waits for a line
+    reader.py stat FILE                          "EINTR" if SIGINT came while that waited
 
 Exit status: 0; 1 a byte is wrong although all was read without an error (what is read before the
 last byte is not verified yet); 2 an error, which is printed.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import signal
 import sys
 from typing import Iterable
 
@@ -97,12 +98,16 @@ def print_errno(path: str, span: str) -> None:
         print(errno.errorcode[error.errno])
 
 
-def hold(path: str, span: str) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    (offset, length), = spans([span])
-    os.pread(fd, length, offset)
-    print("held", flush=True)
-    sys.stdin.readline()
+def interrupted_stat(path: str) -> None:
+    def on_signal(*_):
+        raise InterruptedError
+    # A shell lets its background jobs ignore it.
+    signal.signal(signal.SIGINT, on_signal)
+    try:
+        os.stat(path)
+        print("none")
+    except OSError as error:
+        print(errno.errorcode[error.errno] if error.errno else "EINTR")
 
 
 def guard(run) -> None:
@@ -122,7 +127,7 @@ def guard(run) -> None:
 
 
 COMMANDS = {"many": many, "at": at, "from": start_at, "mmap": mapped, "errno": print_errno,
-            "hold": hold}
+            "stat": interrupted_stat}
 
 if __name__ == "__main__":
     guard(lambda: COMMANDS[sys.argv[1]](*sys.argv[2:]))

@@ -24,10 +24,11 @@
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
 
-#define MEMORY_MS     1000 /* how long a failure is answered at once */
-#define PIECES_A_STEP 32   /* then other objects' digests have their turn */
-#define READ_CHUNK    ((size_t)32 * 1024)
-#define VALIDATOR_MAX 1024
+#define MEMORY_MS        1000 /* how long a failure is answered at once */
+#define PIECES_A_STEP    32   /* then other objects' digests have their turn */
+#define WRITEBACK_PIECES ((uint64_t)32) /* 8 MiB */
+#define READ_CHUNK       ((size_t)32 * 1024)
+#define VALIDATOR_MAX    1024
 
 #define container(p, type, field)                                              \
     ((type *)(void *)((char *)(p)-offsetof(type, field)))
@@ -728,6 +729,13 @@ step_piece(struct mlc_object *obj)
     if (obj->digest.kind != MLC_DIGEST_NONE &&
         read_piece(obj, i, feed_digest, obj->digest_state) < 0)
         return -EBADMSG;
+    /* The disk begins while the rest still comes, so that publishing has
+     * little left to wait for. */
+    if ((i + 1) % WRITEBACK_PIECES == 0)
+        (void)sync_file_range(atomic_load(&obj->fd),
+                              (off_t)((i + 1 - WRITEBACK_PIECES) * MLC_PIECE),
+                              (off_t)(WRITEBACK_PIECES * MLC_PIECE),
+                              SYNC_FILE_RANGE_WRITE);
     pthread_mutex_lock(&obj->lock);
     obj->digest_next = i + 1;
     pthread_mutex_unlock(&obj->lock);
@@ -930,8 +938,11 @@ out:
 }
 
 int
-mlc_object_fd(const struct mlc_object *obj)
+mlc_object_fd(struct mlc_object *obj)
 {
+    /* Not for the value: the close that follows the reply comes by way of the
+     * kernel, and this orders our reads of the object before it. */
+    MLC_LOCK_SCOPE(&obj->lock);
     return atomic_load(&obj->fd);
 }
 

@@ -128,7 +128,7 @@ int mlc_object_want(struct mlc_object *obj, uint64_t off, size_t len,
 /* The data file; borrowed while the object is open.  Only ranges that
  * mlc_object_want() allowed may be read.  -1 before the first open, and for an
  * object of size 0. */
-int mlc_object_fd(const struct mlc_object *obj);
+int mlc_object_fd(struct mlc_object *obj);
 uint64_t mlc_object_size(const struct mlc_object *obj);
 uint64_t mlc_object_present(struct mlc_object *obj); /* bytes on disk */
 enum mlc_object_state mlc_object_get_state(struct mlc_object *obj);

@@ -20,6 +20,7 @@
 
 #define COPY_STEP ((size_t)1024 * 1024)
 #define MAX_TRIES 5
+#define SYNC_STEP ((uint64_t)16 * 1024 * 1024)
 
 bool
 mlc_publish_kick_locked(struct mlc_object *obj)
@@ -36,6 +37,28 @@ mlc_publish_kick_locked(struct mlc_object *obj)
     obj->is_publishing = true;
     mlc_object_ref(obj);
     return true;
+}
+
+/* fdatasync() in steps: it can't be given up, and takes as long as the disk
+ * needs for a whole model.  -ECANCELED: the store was stopped; the pieces are
+ * in the map, and the next run goes on. */
+static int
+sync_data(struct mlc_object *obj)
+{
+    const unsigned flags = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                           SYNC_FILE_RANGE_WAIT_AFTER;
+    int fd = atomic_load(&obj->fd);
+
+    for (uint64_t off = 0; off < obj->size; off += SYNC_STEP) {
+        if (atomic_load(&obj->store->is_stopped))
+            return -ECANCELED;
+        /* Not every file system has it; then the last call does it all. */
+        if (sync_file_range(fd, (off_t)off, (off_t)SYNC_STEP, flags) < 0)
+            break;
+    }
+    if (atomic_load(&obj->store->is_stopped))
+        return -ECANCELED;
+    return fdatasync(fd) < 0 ? -errno : 0;
 }
 
 /* One step of a copy by hand, where the kernel can't do it. */
@@ -157,8 +180,9 @@ move_home(struct mlc_object *obj, const struct mlc_home *h, int dir,
         return copy_home(obj, h, dir, tmp, base);
     set_mtime(h, atomic_load(&obj->fd));
     /* Data before name: after a power cut a name must not outlive its bytes. */
-    if (fdatasync(atomic_load(&obj->fd)) < 0)
-        return -errno;
+    r = sync_data(obj);
+    if (r < 0)
+        return r;
     if (renameat(obj->store->fd, text, dir, base) < 0) {
         if (errno != EXDEV)
             return -errno;
