@@ -133,8 +133,8 @@ present_bytes(struct mlc_fs *fs, struct mlc_node *n, bool *ret_is_whole)
 }
 
 int
-mlc_attr_get(struct mlc_fs *fs, struct mlc_node *n, struct stat *ret,
-             double *ret_timeout)
+mlc_attr_get(struct mlc_fs *fs, struct mlc_node *n, const struct stat *known,
+             struct stat *ret, double *ret_timeout)
 {
     bool is_whole;
     int r;
@@ -150,7 +150,11 @@ mlc_attr_get(struct mlc_fs *fs, struct mlc_node *n, struct stat *ret,
             ret->st_nlink = 0;
         return 0;
     case MLC_NODE_LOCAL:
-        r = stat_local(fs, n, ret);
+        r = 0;
+        if (known)
+            mlc_attr_local(fs, n, known, ret);
+        else
+            r = stat_local(fs, n, ret);
         if (r == 0 && n->is_cached && ret->st_nlink > 0)
             *ret_timeout = MLC_TTL_PINNED;
         return r;

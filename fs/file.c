@@ -144,7 +144,7 @@ open_whole(struct mlc_fs *fs, struct mlc_node *n, const char *path,
     if (r == 0)
         r = mlc_domain_may_create(n->domain, path, S_IFREG);
     if (r == 0)
-        r = mlc_attr_get(fs, n, &st, &timeout);
+        r = mlc_attr_get(fs, n, NULL, &st, &timeout);
     if (r == 0)
         r = mlc_node_get_name(fs, n, &h->dir, &h->name);
     if (r < 0)

@@ -329,8 +329,10 @@ void mlc_reply_err(struct mlc_fs *fs, fuse_req_t req, int r);
 /* attr.c */
 void mlc_attr_local(const struct mlc_fs *fs, const struct mlc_node *n,
                     const struct stat *in, struct stat *ret);
-/* What stat shows for the node, and for how long it is true. */
-int mlc_attr_get(struct mlc_fs *fs, struct mlc_node *n, struct stat *ret,
+/* What stat shows for the node, and for how long it is true.  known: what lies
+ * on disk, of a LOCAL node whose name was looked up just now; NULL: ask. */
+int mlc_attr_get(struct mlc_fs *fs, struct mlc_node *n,
+                 const struct stat *known, struct stat *ret,
                  double *ret_timeout);
 /* The number of what users made: as on disk, told apart over file systems. */
 uint64_t mlc_ino_on_disk(const struct mlc_fs *fs, dev_t dev, ino_t ino);

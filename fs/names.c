@@ -72,14 +72,14 @@ entry_timeout(const struct mlc_entry *e)
 
 static int
 reply_node(struct mlc_fs *fs, struct mlc_node *n, double timeout,
-           struct fuse_entry_param *ret)
+           const struct stat *known, struct fuse_entry_param *ret)
 {
     int r;
 
     memset(ret, 0, sizeof(*ret));
     ret->ino = (uintptr_t)n;
     ret->entry_timeout = timeout;
-    r = mlc_attr_get(fs, n, &ret->attr, &ret->attr_timeout);
+    r = mlc_attr_get(fs, n, known, &ret->attr, &ret->attr_timeout);
     if (r < 0)
         mlc_node_put_lookup(fs, n);
     return r;
@@ -137,7 +137,7 @@ mlc_lookup(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
 
     if (lookup_special(fs, dir, name, &n)) {
         count_lookup(fs, n);
-        return reply_node(fs, n, MLC_TTL_PINNED, ret);
+        return reply_node(fs, n, MLC_TTL_PINNED, NULL, ret);
     }
     if (dir->is_status_dir) {
         memset(ret, 0, sizeof(*ret));
@@ -170,7 +170,8 @@ mlc_lookup(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
         return r;
     if (path)
         mlc_note_seen(fs, dir->domain, path);
-    return reply_node(fs, n, timeout, ret);
+    return reply_node(fs, n, timeout, n->type == MLC_NODE_LOCAL ? &st : NULL,
+                      ret);
 }
 
 static int
@@ -244,7 +245,7 @@ mlc_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct mlc_fs *fs = fs_of(req);
     double timeout;
     struct stat st;
-    int r = mlc_attr_get(fs, mlc_node_of(fs, ino), &st, &timeout);
+    int r = mlc_attr_get(fs, mlc_node_of(fs, ino), NULL, &st, &timeout);
 
     if (r < 0)
         mlc_reply_err(fs, req, r);
@@ -403,7 +404,7 @@ mlc_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
     struct stat st;
 
     if (r == 0)
-        r = mlc_attr_get(fs, n, &st, &timeout);
+        r = mlc_attr_get(fs, n, NULL, &st, &timeout);
     if (r < 0)
         mlc_reply_err(fs, req, r);
     else
@@ -586,7 +587,8 @@ make_local(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *dir,
     if (m->kind == MAKE_SYMLINK)
         mlc_domain_changed(dir->domain, path);
     /* A backend may see things otherwise once the file is written. */
-    return reply_node(fs, n, m->kind == MAKE_DIR ? MLC_TTL_SHORT : 0, ret);
+    return reply_node(fs, n, m->kind == MAKE_DIR ? MLC_TTL_SHORT : 0, NULL,
+                      ret);
 }
 
 static void
@@ -711,7 +713,7 @@ mlc_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
         mlc_unhide(fs, dir->domain, to);
         mlc_domain_changed(dir->domain, to);
         count_lookup(fs, n);
-        r = reply_node(fs, n, MLC_TTL_SHORT, &e);
+        r = reply_node(fs, n, MLC_TTL_SHORT, NULL, &e);
     }
     if (r < 0)
         mlc_reply_err(fs, req, r);

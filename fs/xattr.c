@@ -23,6 +23,14 @@ static const char *const our_names[] = {
     "state", "url",     "etag",   "present", "expires", "filename",
     "pin",   "refresh", "verify", "evict",   NULL};
 
+/* Only these lie with the file on disk.  Programs ask for labels and ACLs of
+ * every file that they list: no need to open it each time. */
+static bool
+is_on_disk(const char *name)
+{
+    return strncmp(name, "user.", 5) == 0 || strncmp(name, "trusted.", 8) == 0;
+}
+
 static bool
 is_ours(const char *name)
 {
@@ -156,7 +164,7 @@ our_value(struct mlc_fs *fs, struct mlc_node *n, const char *name,
         if (n->type == MLC_NODE_OBJECT)
             present = present_of(fs, n, path);
         else if (n->type != MLC_NODE_DIR &&
-                 mlc_attr_get(fs, n, &st, &timeout) == 0)
+                 mlc_attr_get(fs, n, NULL, &st, &timeout) == 0)
             present = (uint64_t)st.st_size;
         snprintf(buf, sizeof(buf), "%llu", (unsigned long long)present);
         value = buf;
@@ -215,6 +223,10 @@ mlc_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
             reply_value(fs, req, value, strlen(value), size);
         return;
     }
+    if (!is_on_disk(name)) {
+        mlc_reply_err(fs, req, -EOPNOTSUPP);
+        return;
+    }
     fd = open_for_xattr(fs, n, proc, sizeof(proc));
     if (fd < 0) {
         r = fd;
@@ -255,8 +267,8 @@ mlc_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
         mlc_reply_err(fs, req, 0);
         return;
     }
-    if (fs->is_read_only) {
-        mlc_reply_err(fs, req, -EROFS);
+    if (fs->is_read_only || !is_on_disk(name)) {
+        mlc_reply_err(fs, req, fs->is_read_only ? -EROFS : -EOPNOTSUPP);
         return;
     }
     fd = open_for_xattr(fs, n, proc, sizeof(proc));
@@ -306,8 +318,8 @@ mlc_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
         mlc_reply_err(fs, req, 0);
         return;
     }
-    if (fs->is_read_only) {
-        mlc_reply_err(fs, req, -EROFS);
+    if (fs->is_read_only || !is_on_disk(name)) {
+        mlc_reply_err(fs, req, fs->is_read_only ? -EROFS : -EOPNOTSUPP);
         return;
     }
     fd = open_for_xattr(fs, mlc_node_of(fs, ino), proc, sizeof(proc));
