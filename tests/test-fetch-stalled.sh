@@ -29,6 +29,7 @@ stall_all() { # FAULT of the CDN
 # begin OPTIONS [FAULT]: everything stalls; sets $waiting, the pids that do.
 begin() {
     local i
+    clear_faults
     origin_log clear
     mount_ready "$tmp/store.$BASHPID" "$mnt" "$1"
     stat -L "$files"/* >/dev/null
