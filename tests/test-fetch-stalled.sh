@@ -31,6 +31,7 @@ begin() {
     local i
     clear_faults
     origin_log clear
+    : >"$tmp/said"
     mount_ready "$tmp/store.$BASHPID" "$mnt" "$1"
     stat -L "$files"/* >/dev/null
     reader many 1 "$source/ready.bin" "$files/ready.bin"
