@@ -11,8 +11,8 @@
 
 #include "backends/util/cleanup.h"
 
-/* Pieces kept for reuse: 4 MiB, enough for a stream or two in full flow. */
-#define MAX_SPARE 16
+/* Pieces kept for reuse: 6 MiB, enough for a stream or two in full flow. */
+#define MAX_SPARE 24
 
 struct mlc_budget {
     pthread_mutex_t lock;

@@ -113,6 +113,8 @@ mlc_object_free(struct mlc_object *obj)
     free(obj->label);
     free(obj->validator);
     free(obj->pieces);
+    while (obj->n_warm > 0)
+        mlc_budget_give_piece(obj->store->budget, obj->warm[--obj->n_warm]);
     mlc_waiters_wake(obj->waiters);
     mlc_digest_free(obj->digest_state);
     while ((h = obj->homes)) {
@@ -694,6 +696,70 @@ finish_digest(struct mlc_object *obj)
         mlc_publish_run(&obj->publish_job);
 }
 
+/* Keeps a piece that was just written if the digest comes to it next.  true:
+ * it was taken over. */
+static bool
+keep_warm_locked(struct mlc_object *obj, uint64_t index, void *piece)
+{
+    uint64_t next = obj->digest_next;
+
+    if (obj->digest.kind == MLC_DIGEST_NONE || obj->n_open == 0 ||
+        obj->state != MLC_OBJECT_PARTIAL || obj->n_warm == MLC_N_WARM ||
+        atomic_load(&obj->store->is_stopped))
+        return false;
+    if (obj->n_warm > 0
+            ? index != obj->warm_first + obj->n_warm
+            : index != next && !(index == next + 1 && obj->is_stepping))
+        return false;
+    if (obj->n_warm == 0)
+        obj->warm_first = index;
+    obj->warm[obj->n_warm++] = piece;
+    return true;
+}
+
+/* The piece, if it is warm, which is the caller's to give back then. */
+static void *
+take_warm_locked(struct mlc_object *obj, uint64_t index)
+{
+    void *piece;
+
+    if (obj->n_warm == 0 || obj->warm_first != index)
+        return NULL;
+    piece = obj->warm[0];
+    obj->warm_first++;
+    obj->n_warm--;
+    memmove(obj->warm, obj->warm + 1, obj->n_warm * sizeof(obj->warm[0]));
+    return piece;
+}
+
+/* Nobody reads on: what is kept for the digest is given back. */
+static void
+drop_warm(struct mlc_object *obj)
+{
+    void *warm[MLC_N_WARM];
+    unsigned n;
+
+    pthread_mutex_lock(&obj->lock);
+    n = obj->n_warm;
+    memcpy(warm, obj->warm, sizeof(warm));
+    obj->n_warm = 0;
+    pthread_mutex_unlock(&obj->lock);
+    while (n > 0)
+        mlc_budget_give_piece(obj->store->budget, warm[--n]);
+}
+
+static int
+digest_piece(struct mlc_object *obj, uint64_t index, void *warm)
+{
+    int r;
+
+    if (!warm)
+        return read_piece(obj, index, feed_digest, obj->digest_state);
+    r = mlc_digest_update(obj->digest_state, warm, mlc_piece_len(obj, index));
+    mlc_budget_give_piece(obj->store->budget, warm);
+    return r;
+}
+
 /* Takes the next piece of the digest.  1: goes on; 0: not yet; -errno: the
  * whole can't be right. */
 static int
@@ -701,6 +767,7 @@ step_piece(struct mlc_object *obj)
 {
     struct mlc_waiter *list = NULL;
     uint64_t i = obj->digest_next;
+    void *warm = NULL;
     uint8_t piece;
     bool is_good;
 
@@ -714,6 +781,8 @@ step_piece(struct mlc_object *obj)
     piece = obj->pieces[i];
     if (piece == MLC_PIECE_UNCHECKED)
         obj->pieces[i] = MLC_PIECE_CHECKING;
+    else if (piece == MLC_PIECE_PRESENT)
+        warm = take_warm_locked(obj, i);
     pthread_mutex_unlock(&obj->lock);
 
     if (piece == MLC_PIECE_UNCHECKED) {
@@ -726,8 +795,7 @@ step_piece(struct mlc_object *obj)
     } else if (piece != MLC_PIECE_PRESENT) {
         return 0;
     }
-    if (obj->digest.kind != MLC_DIGEST_NONE &&
-        read_piece(obj, i, feed_digest, obj->digest_state) < 0)
+    if (obj->digest.kind != MLC_DIGEST_NONE && digest_piece(obj, i, warm) < 0)
         return -EBADMSG;
     /* The disk begins while the rest still comes, so that publishing has
      * little left to wait for. */
@@ -841,6 +909,8 @@ mlc_object_close(struct mlc_object *obj)
     pthread_mutex_lock(&obj->lock);
     is_last = --obj->n_open == 0;
     pthread_mutex_unlock(&obj->lock);
+    if (is_last)
+        drop_warm(obj);
     if (is_last && obj->n_pieces > 0)
         obj->feed_ops->opened(obj->feed, obj, false);
 }
@@ -1104,17 +1174,19 @@ write_run(struct mlc_job *job)
     struct mlc_store *s = obj->store;
     struct mlc_waiter *list = NULL;
     uint64_t index = w->index;
+    void *piece = w->piece;
     bool is_stepping, is_room, is_first_error = false;
     int r;
 
     r = atomic_load(&s->is_stopped) ? -ECANCELED : write_piece(obj, w);
-    mlc_budget_give_piece(s->budget, w->piece);
 
     pthread_mutex_lock(&obj->lock);
     obj->n_queued--;
     if (r == 0) {
         obj->pieces[index] = MLC_PIECE_PRESENT;
         obj->present += w->len;
+        if (keep_warm_locked(obj, index, piece))
+            piece = NULL;
         take_waiters_locked(obj, index, index + 1, true, &list);
     } else {
         is_first_error = mlc_mono_ms() >= obj->write_error_ms;
@@ -1127,6 +1199,7 @@ write_run(struct mlc_job *job)
         obj->is_put_refused = false;
     pthread_mutex_unlock(&obj->lock);
 
+    mlc_budget_give_piece(s->budget, piece);
     if (is_first_error && r != -ECANCELED) {
         errno = -r;
         mlc_log_err(r, "%s: cannot be written to the cache: %m", obj->label);

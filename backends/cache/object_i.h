@@ -15,6 +15,7 @@
 #define MLC_NAME_LEN   32                     /* SHA-256 of the key */
 #define MLC_NAME_TEXT  (2 * MLC_NAME_LEN + 8) /* hex, suffix, NUL */
 #define MLC_NO_PIECE   UINT64_MAX
+#define MLC_N_WARM     8
 #define MLC_N_WRITES   4 /* 1 MiB: what a kill may lose per object */
 #define MLC_N_FAILURES 8
 
@@ -119,6 +120,13 @@ struct mlc_object {
     unsigned n_failures; /* total, the array is a ring */
     unsigned n_queued;
     struct mlc_write writes[MLC_N_WRITES];
+    /* Pieces warm_first, +1, ... that were just written and come next in the
+     * digest, still in memory: it need not read them back.  Only such: the
+     * digest gets to them in any case, so that they do not hold on to the
+     * budget. */
+    void *warm[MLC_N_WARM];
+    unsigned n_warm;
+    uint64_t warm_first;
     struct mlc_digest_state *digest_state; /* owned by the running step */
     uint64_t digest_next;
     bool is_stepping; /* step_job is submitted or runs, with a reference */
