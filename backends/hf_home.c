@@ -17,6 +17,7 @@
 #include "backends/cache/pool.h"
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/container.h"
 #include "backends/util/log.h"
 #include "backends/util/path.h"
 
@@ -425,7 +426,7 @@ verify(struct mlc_hf_verify *v)
 static void
 run_verify(struct mlc_job *job)
 {
-    struct mlc_hf_verify *v = (struct mlc_hf_verify *)(void *)job;
+    struct mlc_hf_verify *v = mlc_container_of(job, struct mlc_hf_verify, job);
     struct mlc_hf *hf = v->hf;
 
     verify(v);

@@ -128,7 +128,7 @@ enum mlc_op_state { MLC_OP_RUNNING, MLC_OP_PARKED, MLC_OP_DONE };
  * something it waits for has changed.  run() is never called twice at once.
  */
 struct mlc_op {
-    struct mlc_wait wait; /* first: the reference count is the op's */
+    struct mlc_wait wait; /* its reference count is the op's */
     struct mlc_job job;
     struct mlc_fs *fs;
     fuse_req_t req;

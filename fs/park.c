@@ -19,6 +19,7 @@
 #include "backends/cache/cache.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "backends/util/container.h"
 #include "backends/util/log.h"
 
 /* How often deadlines are looked at while something is parked. */
@@ -52,7 +53,7 @@ mlc_reply_err(struct mlc_fs *fs, fuse_req_t req, int r)
 static void
 op_free(struct mlc_wait *w)
 {
-    struct mlc_op *op = (struct mlc_op *)w;
+    struct mlc_op *op = mlc_container_of(w, struct mlc_op, wait);
 
     mlc_node_unref(op->fs, op->node);
     free(op->name);
@@ -64,7 +65,7 @@ static void run_job(struct mlc_job *job);
 static void
 op_wake(struct mlc_wait *w)
 {
-    struct mlc_op *op = (struct mlc_op *)w;
+    struct mlc_op *op = mlc_container_of(w, struct mlc_op, wait);
     struct mlc_parking *p = &op->fs->parking;
     bool is_to_run = false;
 
@@ -234,8 +235,7 @@ drive(struct mlc_op *op)
 static void
 run_job(struct mlc_job *job)
 {
-    struct mlc_op *op =
-        (struct mlc_op *)((char *)job - offsetof(struct mlc_op, job));
+    struct mlc_op *op = mlc_container_of(job, struct mlc_op, job);
 
     /* Nobody may be about to call on_interrupt() while the op is answered and
      * freed; this waits for one that is. */
@@ -252,13 +252,9 @@ mlc_op_start(struct mlc_op *op)
 static void
 tick(struct mlc_job *job)
 {
-    struct mlc_timer *timer =
-        (struct mlc_timer *)((char *)job - offsetof(struct mlc_timer, job));
-    struct mlc_parking *p =
-        (struct mlc_parking *)((char *)timer -
-                               offsetof(struct mlc_parking, timer));
-    struct mlc_fs *fs =
-        (struct mlc_fs *)((char *)p - offsetof(struct mlc_fs, parking));
+    struct mlc_timer *timer = mlc_container_of(job, struct mlc_timer, job);
+    struct mlc_fs *fs = mlc_container_of(timer, struct mlc_fs, parking.timer);
+    struct mlc_parking *p = &fs->parking;
     int64_t now = mlc_mono_ms();
     struct mlc_op *due = NULL;
 

@@ -14,6 +14,7 @@
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "backends/util/container.h"
 
 #define MAX_PAGES        5000
 #define MAX_REQUESTS     64
@@ -28,9 +29,6 @@
 #define MAX_JUST_NOW     64
 #define MAX_FAST_RETRIES 2 /* of refused connections, unknown hosts */
 #define MAX_BACKOFF_MS   4000
-
-#define container_of(ptr, type, member)                                        \
-    ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* What is remembered of a key: a failure for as long as it is believed, or,
  * for an instant, that the answer has just come. */
@@ -480,7 +478,7 @@ go_on(struct doc *doc, struct mlc_doc_verdict *v)
 static void
 run_finish(struct mlc_job *job)
 {
-    struct doc *doc = container_of(job, struct doc, job);
+    struct doc *doc = mlc_container_of(job, struct doc, job);
     struct mlc_doc_answer a = {
         .r = doc->r,
         .status = doc->status,
@@ -517,7 +515,7 @@ run_finish(struct mlc_job *job)
 static int
 on_head(struct mlc_net_request *q, const struct mlc_net_head *h)
 {
-    struct doc *doc = container_of(q, struct doc, q);
+    struct doc *doc = mlc_container_of(q, struct doc, q);
 
     doc->status = h->status;
     doc->is_redirected = h->is_redirected;
@@ -534,7 +532,7 @@ on_head(struct mlc_net_request *q, const struct mlc_net_head *h)
 static int
 on_body(struct mlc_net_request *q, const void *data, size_t len)
 {
-    struct doc *doc = container_of(q, struct doc, q);
+    struct doc *doc = mlc_container_of(q, struct doc, q);
 
     if (len > doc->max_bytes - doc->body.len) {
         if (doc->status < 300)
@@ -594,9 +592,9 @@ retry_wait(const struct doc *doc)
 static void
 run_retry(struct mlc_job *job)
 {
-    struct mlc_timer *timer = container_of(job, struct mlc_timer, job);
+    struct mlc_timer *timer = mlc_container_of(job, struct mlc_timer, job);
 
-    doc_request(container_of(timer, struct doc, timer));
+    doc_request(mlc_container_of(timer, struct doc, timer));
 }
 
 static void on_done(struct mlc_net_request *q, int r);
@@ -656,7 +654,7 @@ leave_net(struct mlc_docs *d)
 static void
 on_done(struct mlc_net_request *q, int r)
 {
-    struct doc *doc = container_of(q, struct doc, q);
+    struct doc *doc = mlc_container_of(q, struct doc, q);
     struct mlc_docs *d = doc->docs;
     int64_t wait;
 

@@ -10,13 +10,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backends/cache/pool.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "backends/util/container.h"
 #include "backends/util/log.h"
 #include "backends/util/path.h"
 
@@ -305,7 +305,7 @@ check_validator(struct stream *s)
 static int
 stream_head(struct mlc_net_request *q, const struct mlc_net_head *h)
 {
-    struct stream *s = (struct stream *)(void *)q;
+    struct stream *s = mlc_container_of(q, struct stream, q);
     struct fetch *f = s->f;
     char *target = NULL;
     int r;
@@ -437,7 +437,7 @@ stream_begin_piece(struct stream *s)
 static int
 stream_body(struct mlc_net_request *q, const void *data, size_t len)
 {
-    struct stream *s = (struct stream *)(void *)q;
+    struct stream *s = mlc_container_of(q, struct stream, q);
     const char *p = data;
     /* After a pause the same bytes come again, perhaps cut differently. */
     size_t skip = s->taken < len ? s->taken : len;
@@ -616,7 +616,7 @@ unlist_locked(struct fetch *f, struct stream *s)
 static void
 stream_done(struct mlc_net_request *q, int r)
 {
-    struct stream *s = (struct stream *)(void *)q;
+    struct stream *s = mlc_container_of(q, struct stream, q);
     struct fetch *f = s->f;
     struct mlc_object *obj = s->obj;
     uint64_t from = 0, to = mlc_object_n_pieces(obj);
@@ -991,9 +991,8 @@ fetch_run(struct fetch *f, struct mlc_object *obj)
 static void
 fetch_timer(struct mlc_job *job)
 {
-    struct mlc_timer *t =
-        (void *)((char *)job - offsetof(struct mlc_timer, job));
-    struct fetch *f = (void *)((char *)t - offsetof(struct fetch, timer));
+    struct mlc_timer *t = mlc_container_of(job, struct mlc_timer, job);
+    struct fetch *f = mlc_container_of(t, struct fetch, timer);
     struct mlc_object *obj;
 
     pthread_mutex_lock(&f->lock);

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,6 +21,7 @@
 
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "backends/util/container.h"
 #include "backends/util/log.h"
 
 #define MEMORY_MS        1000 /* how long a failure is answered at once */
@@ -29,9 +29,6 @@
 #define WRITEBACK_PIECES ((uint64_t)32) /* 8 MiB */
 #define READ_CHUNK       ((size_t)32 * 1024)
 #define VALIDATOR_MAX    1024
-
-#define container(p, type, field)                                              \
-    ((type *)(void *)((char *)(p)-offsetof(type, field)))
 
 static void step_run(struct mlc_job *job);
 static void check_run(struct mlc_job *job);
@@ -813,7 +810,7 @@ step_piece(struct mlc_object *obj)
 static void
 step_run(struct mlc_job *job)
 {
-    struct mlc_object *obj = container(job, struct mlc_object, step_job);
+    struct mlc_object *obj = mlc_container_of(job, struct mlc_object, step_job);
     bool is_again;
     int r = 1;
 
@@ -849,7 +846,8 @@ check_kick_locked(struct mlc_object *obj)
 static void
 check_run(struct mlc_job *job)
 {
-    struct mlc_object *obj = container(job, struct mlc_object, check_job);
+    struct mlc_object *obj =
+        mlc_container_of(job, struct mlc_object, check_job);
     struct mlc_waiter *list;
     bool is_stepping;
     uint64_t i;
@@ -1169,7 +1167,7 @@ write_failed_locked(struct mlc_object *obj, uint64_t index, int r,
 static void
 write_run(struct mlc_job *job)
 {
-    struct mlc_write *w = container(job, struct mlc_write, job);
+    struct mlc_write *w = mlc_container_of(job, struct mlc_write, job);
     struct mlc_object *obj = w->obj;
     struct mlc_store *s = obj->store;
     struct mlc_waiter *list = NULL;

@@ -7,13 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "backends/util/cleanup.h"
+#include "backends/util/container.h"
 #include "backends/util/log.h"
 #include "backends/util/parse.h"
 #include "backends/util/path.h"
@@ -251,7 +251,7 @@ void
 mlc_publish_run(struct mlc_job *job)
 {
     struct mlc_object *obj =
-        (void *)((char *)job - offsetof(struct mlc_object, publish_job));
+        mlc_container_of(job, struct mlc_object, publish_job);
     struct mlc_home *h;
     bool is_first, is_told;
     int map_fd, r;
