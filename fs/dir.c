@@ -416,14 +416,11 @@ start_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
               struct fuse_file_info *fi, bool is_plus)
 {
     struct mlc_fs *fs = fuse_req_userdata(req);
-    struct mlc_op *op = mlc_op_new(fs, req, run_readdir);
+    struct mlc_op *op = mlc_op_new(fs, req, run_readdir, ino, NULL);
 
-    if (!op) {
-        mlc_reply_err(fs, req, -ENOMEM);
+    if (!op)
         return;
-    }
     op->deadline = mlc_op_list_deadline;
-    op->node = mlc_node_ref(fs, mlc_node_of(fs, ino));
     op->handle = (struct mlc_handle *)(uintptr_t)fi->fh;
     op->size = size;
     op->off = (uint64_t)off;

@@ -291,13 +291,10 @@ void
 mlc_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct mlc_fs *fs = fuse_req_userdata(req);
-    struct mlc_op *op = mlc_op_new(fs, req, run_open);
+    struct mlc_op *op = mlc_op_new(fs, req, run_open, ino, NULL);
 
-    if (!op) {
-        mlc_reply_err(fs, req, -ENOMEM);
+    if (!op)
         return;
-    }
-    op->node = mlc_node_ref(fs, mlc_node_of(fs, ino));
     op->fi = *fi;
     mlc_op_start(op);
 }
@@ -407,12 +404,9 @@ mlc_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                        (uint64_t)off);
         return;
     }
-    op = mlc_op_new(fs, req, run_read);
-    if (!op) {
-        mlc_reply_err(fs, req, -ENOMEM);
+    op = mlc_op_new(fs, req, run_read, ino, NULL);
+    if (!op)
         return;
-    }
-    op->node = mlc_node_ref(fs, n);
     op->handle = h;
     op->is_read = true;
     op->off = (uint64_t)off;

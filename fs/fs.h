@@ -143,9 +143,9 @@ struct mlc_op {
     bool is_interrupted;     /* parking.lock */
     struct mlc_op *prev, *next_parked; /* parking.lock */
     /* Arguments of the request; which are set depends on run. */
-    struct mlc_node *node;     /* a reference, or NULL */
+    struct mlc_node *node;     /* a reference */
     struct mlc_handle *handle; /* alive until the op is answered */
-    char *name;                /* owned */
+    char *name;                /* owned, or NULL */
     uint64_t off;
     size_t size;
     bool is_plus;
@@ -313,8 +313,11 @@ bool mlc_local_is_superseded(struct mlc_fs *fs, const struct mlc_domain *d,
 /* park.c */
 int mlc_parking_init(struct mlc_fs *fs);
 void mlc_parking_done(struct mlc_fs *fs);
+/* An op on the node 'ino' and, if not NULL, 'name' in it (copied).  NULL: there
+ * is no memory, and req has been answered so. */
 struct mlc_op *mlc_op_new(struct mlc_fs *fs, fuse_req_t req,
-                          int (*run)(struct mlc_op *, struct mlc_ask *));
+                          int (*run)(struct mlc_op *, struct mlc_ask *),
+                          fuse_ino_t ino, const char *name);
 /* Runs it now, on this thread; it parks itself if it must. Takes it over. */
 void mlc_op_start(struct mlc_op *op);
 /* Answers everything that waits, look-ups first, with -EIO; nothing parks any

@@ -191,20 +191,11 @@ void
 mlc_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct mlc_fs *fs = fs_of(req);
-    struct mlc_op *op = mlc_op_new(fs, req, run_lookup);
+    struct mlc_op *op = mlc_op_new(fs, req, run_lookup, parent, name);
 
     atomic_fetch_add(&fs->n_lookups, 1);
-    if (op) {
-        op->node = mlc_node_ref(fs, mlc_node_of(fs, parent));
-        op->name = strdup(name);
-    }
-    if (!op || !op->name) {
-        if (op)
-            mlc_wait_unref(&op->wait);
-        mlc_reply_err(fs, req, -ENOMEM);
-        return;
-    }
-    mlc_op_start(op);
+    if (op)
+        mlc_op_start(op);
 }
 
 void
@@ -897,20 +888,10 @@ run_rmdir(struct mlc_op *op, struct mlc_ask *ask)
 void
 mlc_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-    struct mlc_fs *fs = fs_of(req);
-    struct mlc_op *op = mlc_op_new(fs, req, run_rmdir);
+    struct mlc_op *op = mlc_op_new(fs_of(req), req, run_rmdir, parent, name);
 
-    if (op) {
-        op->node = mlc_node_ref(fs, mlc_node_of(fs, parent));
-        op->name = strdup(name);
-    }
-    if (!op || !op->name) {
-        if (op)
-            mlc_wait_unref(&op->wait);
-        mlc_reply_err(fs, req, -ENOMEM);
-        return;
-    }
-    mlc_op_start(op);
+    if (op)
+        mlc_op_start(op);
 }
 
 /* --- renaming ------------------------------------------------------------ */

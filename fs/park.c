@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backends/cache/cache.h"
 #include "backends/util/cleanup.h"
@@ -63,6 +64,19 @@ op_free(struct mlc_wait *w)
 static void run_job(struct mlc_job *job);
 
 static void
+unpark_locked(struct mlc_parking *p, struct mlc_op *op, enum mlc_op_state state)
+{
+    op->state = state;
+    if (op->prev)
+        op->prev->next_parked = op->next_parked;
+    else
+        p->head = op->next_parked;
+    if (op->next_parked)
+        op->next_parked->prev = op->prev;
+    p->n_parked--;
+}
+
+static void
 op_wake(struct mlc_wait *w)
 {
     struct mlc_op *op = mlc_container_of(w, struct mlc_op, wait);
@@ -74,17 +88,8 @@ op_wake(struct mlc_wait *w)
     if (op->state == MLC_OP_RUNNING) {
         op->is_woken = true;
     } else if (op->state == MLC_OP_PARKED) {
-        op->state = MLC_OP_RUNNING;
+        unpark_locked(p, op, MLC_OP_RUNNING);
         is_to_run = true;
-    }
-    if (is_to_run) {
-        if (op->prev)
-            op->prev->next_parked = op->next_parked;
-        else
-            p->head = op->next_parked;
-        if (op->next_parked)
-            op->next_parked->prev = op->prev;
-        p->n_parked--;
     }
     pthread_mutex_unlock(&p->lock);
     if (is_to_run)
@@ -93,12 +98,20 @@ op_wake(struct mlc_wait *w)
 
 struct mlc_op *
 mlc_op_new(struct mlc_fs *fs, fuse_req_t req,
-           int (*run)(struct mlc_op *, struct mlc_ask *))
+           int (*run)(struct mlc_op *, struct mlc_ask *), fuse_ino_t ino,
+           const char *name)
 {
     struct mlc_op *op = calloc(1, sizeof(*op));
+    char *copy = name ? strdup(name) : NULL;
 
-    if (!op)
+    if (!op || (name && !copy)) {
+        free(op);
+        free(copy);
+        mlc_reply_err(fs, req, -ENOMEM);
         return NULL;
+    }
+    op->node = mlc_node_ref(fs, mlc_node_of(fs, ino));
+    op->name = copy;
     atomic_init(&op->wait.refs, 1);
     op->wait.wake = op_wake;
     op->wait.free = op_free;
@@ -153,14 +166,7 @@ on_interrupt(fuse_req_t req, void *data)
     if (op->state == MLC_OP_RUNNING) {
         op->is_interrupted = true;
     } else if (op->state == MLC_OP_PARKED) {
-        op->state = MLC_OP_DONE;
-        if (op->prev)
-            op->prev->next_parked = op->next_parked;
-        else
-            p->head = op->next_parked;
-        if (op->next_parked)
-            op->next_parked->prev = op->prev;
-        p->n_parked--;
+        unpark_locked(p, op, MLC_OP_DONE);
         is_mine = true;
     }
     pthread_mutex_unlock(&p->lock);
@@ -264,14 +270,7 @@ tick(struct mlc_job *job)
         next = op->next_parked;
         if (op->deadline(op) > now)
             continue;
-        op->state = MLC_OP_DONE;
-        if (op->prev)
-            op->prev->next_parked = next;
-        else
-            p->head = next;
-        if (next)
-            next->prev = op->prev;
-        p->n_parked--;
+        unpark_locked(p, op, MLC_OP_DONE);
         op->next_parked = due;
         due = op;
     }
