@@ -213,7 +213,10 @@ mlc_listing_new(struct mlc_fs *fs, struct mlc_node *dir, struct mlc_ask *ask,
     if (dir->is_status_dir) {
         f.path = MLC_PRIVATE_DIR;
         r = mlc_status_list(fill_remote, &f);
-        *ret = l;
+        if (r < 0)
+            mlc_listing_free(l);
+        else
+            *ret = l;
         return r;
     }
     r = mlc_node_path(fs, dir, &path);
@@ -264,14 +267,12 @@ void
 mlc_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct mlc_fs *fs = fuse_req_userdata(req);
-    struct mlc_handle *h = calloc(1, sizeof(*h));
+    struct mlc_handle *h = mlc_handle_new();
 
     if (!h) {
         mlc_reply_err(fs, req, -ENOMEM);
         return;
     }
-    pthread_mutex_init(&h->lock, NULL);
-    h->fd = -1;
     mlc_node_add_handle(fs, mlc_node_of(fs, ino), h);
     fi->fh = (uintptr_t)h;
     if (fuse_reply_open(req, fi) == -ENOENT)

@@ -30,6 +30,18 @@ handle_of(const struct fuse_file_info *fi)
     return (struct mlc_handle *)(uintptr_t)fi->fh;
 }
 
+struct mlc_handle *
+mlc_handle_new(void)
+{
+    struct mlc_handle *h = calloc(1, sizeof(*h));
+
+    if (!h)
+        return NULL;
+    pthread_mutex_init(&h->lock, NULL);
+    h->fd = -1;
+    return h;
+}
+
 void
 mlc_handle_free(struct mlc_fs *fs, struct mlc_handle *h)
 {
@@ -268,13 +280,11 @@ open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
 static int
 run_open(struct mlc_op *op, struct mlc_ask *ask)
 {
-    struct mlc_handle *h = calloc(1, sizeof(*h));
+    struct mlc_handle *h = mlc_handle_new();
     int r;
 
     if (!h)
         return -ENOMEM;
-    pthread_mutex_init(&h->lock, NULL);
-    h->fd = -1;
     r = open_node(op->fs, op->node, op, ask, h);
     if (r < 0) {
         mlc_handle_free(op->fs, h);

@@ -409,6 +409,9 @@ void mlc_listing_free(struct mlc_listing *l);
 size_t mlc_listing_count(const struct mlc_listing *l);
 
 /* file.c */
+/* Without a file, and of no node yet; NULL: no memory. */
+struct mlc_handle *mlc_handle_new(void);
+/* Closes it, and takes it off its node if it has one. */
 void mlc_handle_free(struct mlc_fs *fs, struct mlc_handle *h);
 
 /* status.c: the bytes of a virtual file; caller frees. */

@@ -461,8 +461,8 @@ struct make {
     mode_t mode;
     dev_t rdev;
     const char *target; /* MAKE_SYMLINK */
-    int flags;          /* MAKE_FILE: open flags; -> fd */
-    int fd;
+    int flags;          /* MAKE_FILE: of open() */
+    int fd;             /* MAKE_FILE: the open file; else -1 */
 };
 
 static int
@@ -525,7 +525,8 @@ is_known_dir(struct mlc_domain *d, const char *path, const struct stat *st)
     return is_dir;
 }
 
-/* Makes a local thing under (dir, name) and answers its entry. */
+/* Makes a local thing under (dir, name) and answers its entry.  m->fd is the
+ * caller's to close, also after a failure. */
 static int
 make_local(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *dir,
            const char *name, struct make *m, struct fuse_entry_param *ret)
@@ -568,12 +569,8 @@ make_local(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *dir,
         e.kind = MLC_KIND_DIR;
     if (r == 0)
         r = mlc_node_resolve(fs, dir, name, &e, &st, &id, &n);
-    if (r < 0) {
-        if (m->fd >= 0)
-            close(m->fd);
-        m->fd = -1;
+    if (r < 0)
         return r;
-    }
     mlc_unhide(fs, dir->domain, path);
     if (m->kind == MAKE_SYMLINK)
         mlc_domain_changed(dir->domain, path);
@@ -634,20 +631,21 @@ mlc_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
                      .mode = S_IFREG | mode,
                      .flags = fi->flags,
                      .fd = -1};
-    struct mlc_handle *h = calloc(1, sizeof(*h));
+    struct mlc_handle *h = mlc_handle_new();
     struct fuse_entry_param e;
-    int r;
+    int r = -ENOMEM;
 
-    r = h ? make_local(fs, fuse_req_ctx(req), mlc_node_of(fs, parent), name, &m,
-                       &e)
-          : -ENOMEM;
+    if (h) {
+        r = make_local(fs, fuse_req_ctx(req), mlc_node_of(fs, parent), name, &m,
+                       &e);
+        h->fd = m.fd;
+    }
     if (r < 0) {
-        free(h);
+        if (h)
+            mlc_handle_free(fs, h);
         mlc_reply_err(fs, req, r);
         return;
     }
-    pthread_mutex_init(&h->lock, NULL);
-    h->fd = m.fd;
     h->is_writer = (fi->flags & O_ACCMODE) != O_RDONLY;
     atomic_init(&h->is_written, h->is_writer);
     mlc_node_add_handle(fs, mlc_node_of(fs, e.ino), h);
