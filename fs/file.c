@@ -452,19 +452,19 @@ mlc_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *buf,
     fuse_reply_write(req, (size_t)n);
 }
 
-/* A whole file that was written takes its name. */
+/* The file gets the name that it was written for.  1: it did, *ret_path is the
+ * caller's to free; 0: not needed; -errno. */
 static int
-publish(struct mlc_fs *fs, struct mlc_node *n, struct mlc_handle *h)
+take_name_locked(struct mlc_fs *fs, struct mlc_node *n, struct mlc_handle *h,
+                 char **ret_path)
 {
     mlc_autofree char *path = NULL;
     mlc_autoclose int dirfd = -1;
-    struct mlc_node *other;
     struct mlc_file_id id;
     const char *name;
     struct stat st;
     int r;
 
-    MLC_LOCK_SCOPE(&h->lock);
     if (!h->tmp[0] || !atomic_load(&h->is_written))
         return 0;
     pthread_rwlock_rdlock(&fs->names);
@@ -484,6 +484,24 @@ publish(struct mlc_fs *fs, struct mlc_node *n, struct mlc_handle *h)
     atomic_store(&h->is_apart, false);
     mlc_stat_id(h->fd, &st, &id);
     mlc_node_become_local(fs, n, &id, false);
+    *ret_path = mlc_steal(&path);
+    return 1;
+}
+
+/* A whole file that was written takes its name. */
+static int
+publish(struct mlc_fs *fs, struct mlc_node *n, struct mlc_handle *h)
+{
+    mlc_autofree char *path = NULL;
+    struct mlc_node *other;
+    int r;
+
+    /* Over the rename: whose close comes second finds the file in its place. */
+    pthread_mutex_lock(&h->lock);
+    r = take_name_locked(fs, n, h, &path);
+    pthread_mutex_unlock(&h->lock);
+    if (r <= 0)
+        return r;
     mlc_unhide(fs, n->domain, path);
     mlc_domain_changed(n->domain, path);
     /* Who looked the name up a moment ago may have got what it was before. */

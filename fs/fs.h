@@ -3,6 +3,7 @@
  *
  * One struct mlc_fs per mount, made in main() and passed as FUSE userdata.
  * Lock order (take upwards only; see HACKING.md for the whole list):
+ *   0  handle.lock   one open file, over the rename that gives it its name
  *   1  fs.names      rwlock: held for reading around path building and the
  *                    local system calls that use the path, for writing by
  *                    rename alone
@@ -103,7 +104,7 @@ struct mlc_handle {
     atomic_bool is_apart; /* atomic; fd isn't the node's file: tmp is set */
     struct mlc_node *dir; /* immutable; a reference; of a whole file's name */
     char *name;           /* immutable; likewise */
-    pthread_mutex_t lock; /* level 3, leaf */
+    pthread_mutex_t lock; /* level 0 */
 };
 
 struct mlc_table {
