@@ -113,7 +113,7 @@ struct mlc_table {
     size_t n_links, cap_links;
     struct mlc_node **ids; /* lock; hash of local file ids */
     size_t n_ids, cap_ids;
-    struct mlc_hidden **hidden; /* lock; names unlinked but still known */
+    struct mlc_hidden **hidden; /* lock; hidden.c's own */
     size_t n_hidden, cap_hidden;
     struct mlc_node *all; /* lock */
     size_t n_nodes;       /* lock */
@@ -266,8 +266,13 @@ void mlc_node_add_handle(struct mlc_fs *fs, struct mlc_node *n,
                          struct mlc_handle *h);
 void mlc_node_remove_handle(struct mlc_fs *fs, struct mlc_node *n,
                             struct mlc_handle *h);
-/* Names that were unlinked here but that the origin still has: left out of
- * listings until looked up again.  path is in domain d. */
+
+/* hidden.c: names that were unlinked here but that the origin still has: left
+ * out of listings until looked up again.  path is in domain d.  All take and
+ * release table.lock. */
+int mlc_hidden_init(struct mlc_table *t);
+void mlc_hidden_done(struct mlc_table *t);
+/* Silently forgotten when there is no memory for it, or too many are known. */
 void mlc_hide(struct mlc_fs *fs, const struct mlc_domain *d, const char *path);
 /* A local thing has the name now. */
 void mlc_unhide(struct mlc_fs *fs, const struct mlc_domain *d,
@@ -277,6 +282,7 @@ void mlc_unhide(struct mlc_fs *fs, const struct mlc_domain *d,
  * disturb another who does so at the same time. */
 void mlc_note_seen(struct mlc_fs *fs, const struct mlc_domain *d,
                    const char *path);
+/* Is it left out of listings; or, for_removal, no obstacle to rmdir? */
 bool mlc_is_hidden(struct mlc_fs *fs, const struct mlc_domain *d,
                    const char *path, bool for_removal);
 /* The directory is gone: so is what was hidden in and below it. */
