@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* What stat shows. */
+/* What stat and statfs show, and setattr. */
 #include "config.h"
 
 #include "fs/fs.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 #include <xxhash.h>
 
-#include "backends/cache/cache.h"
+#include "backends/cache/object.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/path.h"
 
 uint64_t
 mlc_ino_hash(const struct mlc_domain *d, const char *path)
@@ -184,4 +190,234 @@ mlc_attr_get(struct mlc_fs *fs, struct mlc_node *n, const struct stat *known,
         return 0;
     }
     return -EIO;
+}
+
+/* --- operations ----------------------------------------------------------- */
+
+static struct mlc_handle *
+handle_of(struct fuse_file_info *fi)
+{
+    return fi ? (struct mlc_handle *)(uintptr_t)fi->fh : NULL;
+}
+
+void
+mlc_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct mlc_fs *fs = fuse_req_userdata(req);
+    double timeout;
+    struct stat st;
+    int r = mlc_attr_get(fs, mlc_node_of(fs, ino), NULL, &st, &timeout);
+
+    if (r < 0)
+        mlc_reply_err(fs, req, r);
+    else
+        fuse_reply_attr(req, &st, timeout);
+}
+
+/* What is not the user's to change: EPERM tells root, whom modes don't stop,
+ * that it is not a matter of permission. */
+static int
+deny(const struct fuse_ctx *ctx)
+{
+    return ctx->uid == 0 ? -EPERM : -EACCES;
+}
+
+static void
+pick_times(const struct stat *attr, int to_set, struct timespec ts[2])
+{
+    ts[0].tv_sec = ts[1].tv_sec = 0;
+    ts[0].tv_nsec = ts[1].tv_nsec = UTIME_OMIT;
+    if (to_set & FUSE_SET_ATTR_ATIME_NOW)
+        ts[0].tv_nsec = UTIME_NOW;
+    else if (to_set & FUSE_SET_ATTR_ATIME)
+        ts[0] = attr->st_atim;
+    if (to_set & FUSE_SET_ATTR_MTIME_NOW)
+        ts[1].tv_nsec = UTIME_NOW;
+    else if (to_set & FUSE_SET_ATTR_MTIME)
+        ts[1] = attr->st_mtim;
+}
+
+/* Applies to a file that lies on disk, through a descriptor for its content or
+ * by name in dirfd. */
+static int
+set_local(int fd, int dirfd, const char *name, bool is_link,
+          const struct stat *attr, int to_set)
+{
+    const int time_bits = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME |
+                          FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
+
+    if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) {
+        uid_t uid = to_set & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1;
+        gid_t gid = to_set & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1;
+
+        if ((fd >= 0
+                 ? fchown(fd, uid, gid)
+                 : fchownat(dirfd, name, uid, gid, AT_SYMLINK_NOFOLLOW)) < 0)
+            return -errno;
+    }
+    if (to_set & FUSE_SET_ATTR_MODE) {
+        if (is_link)
+            return -EOPNOTSUPP;
+        if ((fd >= 0 ? fchmod(fd, attr->st_mode & 07777)
+                     : fchmodat(dirfd, name, attr->st_mode & 07777, 0)) < 0)
+            return -errno;
+    }
+    if ((to_set & FUSE_SET_ATTR_SIZE) && fd >= 0 &&
+        ftruncate(fd, attr->st_size) < 0)
+        return -errno;
+    if (to_set & time_bits) {
+        struct timespec ts[2];
+
+        pick_times(attr, to_set, ts);
+        if ((fd >= 0 ? futimens(fd, ts)
+                     : utimensat(dirfd, name, ts, AT_SYMLINK_NOFOLLOW)) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+/* A root directory has no parent to be named in: by its own descriptor. */
+static int
+set_root(const struct mlc_domain *d, const struct stat *attr, int to_set)
+{
+    mlc_autoclose int fd =
+        mlc_open_beneath(d->bases[0].fd, "", O_RDONLY | O_DIRECTORY, 0);
+
+    return fd < 0 ? fd : set_local(fd, -1, NULL, false, attr, to_set);
+}
+
+/* A file that is open somewhere, but has no name; fd may be read-only. */
+static int
+set_nameless(int fd, const struct stat *attr, int to_set)
+{
+    char proc[64];
+
+    snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+    if ((to_set & FUSE_SET_ATTR_SIZE) && truncate(proc, attr->st_size) < 0)
+        return -errno;
+    return set_local(fd, -1, NULL, false, attr, to_set & ~FUSE_SET_ATTR_SIZE);
+}
+
+static int
+setattr(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *n,
+        const struct stat *attr, int to_set, struct mlc_handle *h)
+{
+    mlc_autoclose int dirfd = -1, fd = -1;
+    mlc_autofree char *path = NULL;
+    const char *name = NULL;
+    struct stat st;
+    int r;
+
+    if (h && h->fd >= 0 &&
+        (atomic_load(&h->is_apart) || n->type == MLC_NODE_LOCAL))
+        return set_local(h->fd, -1, NULL, false, attr, to_set);
+    if ((to_set & FUSE_SET_ATTR_SIZE) &&
+        (n->type != MLC_NODE_LOCAL || n->is_cached))
+        return deny(ctx);
+    /* Accepted and without effect: what is not on disk has no attributes of
+     * its own. */
+    if (n->type != MLC_NODE_LOCAL && n->type != MLC_NODE_DIR)
+        return 0;
+    if (n->is_status_dir)
+        return 0;
+
+    pthread_rwlock_rdlock(&fs->names);
+    r = mlc_node_path(fs, n, &path);
+    if (r == -ESTALE && n->type == MLC_NODE_LOCAL) {
+        /* The kernel names no handle for what goes through a descriptor. */
+        fd = mlc_node_dup_fd(fs, n);
+        r = fd < 0 ? r : set_nameless(fd, attr, to_set);
+        goto out;
+    }
+    if (r == 0 && n->is_root) {
+        r = set_root(n->domain, attr, to_set);
+        goto out;
+    }
+    if (r == 0)
+        dirfd = mlc_local_parent(n->domain, path, false, &name);
+    if (r == 0 && dirfd < 0)
+        r = dirfd;
+    if (r == 0 && fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        r = -errno;
+    if (r == -ENOENT && n->type == MLC_NODE_DIR)
+        r = 0;
+    else if (r == -ENOENT)
+        r = -ESTALE; /* the kernel looks it up again */
+    else if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE)) {
+        fd = openat(dirfd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+        r = fd < 0 ? -errno : 0;
+    }
+    if (r == 0 && name && dirfd >= 0)
+        r = set_local(fd, dirfd, name, S_ISLNK(st.st_mode), attr, to_set);
+out:
+    pthread_rwlock_unlock(&fs->names);
+    return r;
+}
+
+void
+mlc_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+               struct fuse_file_info *fi)
+{
+    struct mlc_fs *fs = fuse_req_userdata(req);
+    struct mlc_node *n = mlc_node_of(fs, ino);
+    int r = setattr(fs, fuse_req_ctx(req), n, attr, to_set, handle_of(fi));
+    double timeout;
+    struct stat st;
+
+    if (r == 0)
+        r = mlc_attr_get(fs, n, NULL, &st, &timeout);
+    if (r < 0)
+        mlc_reply_err(fs, req, r);
+    else
+        fuse_reply_attr(req, &st, timeout);
+}
+
+void
+mlc_op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+    struct mlc_fs *fs = fuse_req_userdata(req);
+    struct mlc_node *n = mlc_node_of(fs, ino);
+    mlc_autofree char *path = NULL;
+    mlc_autoclose int dirfd = -1;
+    char target[PATH_MAX];
+    const char *name;
+    ssize_t len = -1;
+    int r;
+
+    if (n->type == MLC_NODE_SYMLINK) {
+        fuse_reply_readlink(req, n->text);
+        return;
+    }
+    pthread_rwlock_rdlock(&fs->names);
+    r = mlc_node_path(fs, n, &path);
+    if (r == 0) {
+        dirfd = mlc_local_parent(n->domain, path, false, &name);
+        r = dirfd < 0 ? dirfd : 0;
+    }
+    if (r == 0) {
+        len = readlinkat(dirfd, name, target, sizeof(target) - 1);
+        r = len < 0 ? -errno : 0;
+    }
+    pthread_rwlock_unlock(&fs->names);
+    if (r < 0 || len < 0) {
+        mlc_reply_err(fs, req, r);
+        return;
+    }
+    target[len] = '\0';
+    fuse_reply_readlink(req, target);
+}
+
+void
+mlc_op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+    struct mlc_fs *fs = fuse_req_userdata(req);
+    struct mlc_node *n = mlc_node_of(fs, ino);
+    const struct mlc_domain *d = n->domain;
+    struct statvfs st;
+
+    /* The file system that new files of this domain end on. */
+    if (fstatvfs(d->bases[d->n_bases - 1].fd, &st) < 0)
+        mlc_reply_err(fs, req, -errno);
+    else
+        fuse_reply_statfs(req, &st);
 }

@@ -351,8 +351,16 @@ uint64_t mlc_ino_hash(const struct mlc_domain *d, const char *path);
 /* names.c: looks a name up and counts it.  ret->ino 0: absent. */
 int mlc_lookup(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
                struct mlc_ask *ask, struct fuse_entry_param *ret);
+/* Is it a name that is no path in a domain: in the mount's root, a domain's
+ * root or .mlcachefs/?  *ret is borrowed; else NULL. */
+bool mlc_lookup_special(struct mlc_fs *fs, struct mlc_node *dir,
+                        const char *name, struct mlc_node **ret);
+/* Does the backend know something under path besides what lies on disk?  Asks
+ * the backend, never the network. */
+bool mlc_is_remote(struct mlc_domain *d, const char *path);
 
-/* The operations, by file: names.c, file.c, dir.c, xattr.c, status.c. */
+/* The operations, in main.c's table: names.c, remove.c, rename.c, attr.c,
+ * file.c, dir.c, xattr.c. */
 void mlc_ops_init(struct fuse_lowlevel_ops *ops);
 void mlc_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void mlc_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
