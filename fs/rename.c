@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backends/util/cleanup.h"
@@ -46,27 +47,46 @@ check_target(struct mlc_fs *fs, struct mlc_domain *d, const char *to,
     return r;
 }
 
+struct renaming {
+    struct mlc_fs *fs;
+    struct mlc_domain *d;
+    struct mlc_node *olddir, *dir;
+    const char *oldname, *name;
+    unsigned flags;
+    char *from, *to; /* owned; paths, true while fs.names has been held since */
+    struct stat st;  /* of what is moved */
+    struct mlc_file_id id;
+    bool is_remote;     /* the backend knows something under 'from', too */
+    struct mlc_node *n; /* what was moved, a reference; NULL: not known */
+};
+
 static int
-rename_paths(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
-             struct mlc_node *dir, const char *name, char **ret[2])
+get_paths(const struct renaming *x, char **ret_from, char **ret_to)
 {
-    int r = mlc_node_child_path(fs, olddir, oldname, ret[0]);
+    mlc_autofree char *from = NULL;
+    int r = mlc_node_child_path(x->fs, x->olddir, x->oldname, &from);
 
     if (r == 0)
-        r = mlc_node_child_path(fs, dir, name, ret[1]);
+        r = mlc_node_child_path(x->fs, x->dir, x->name, ret_to);
+    if (r == 0)
+        *ret_from = mlc_steal(&from);
     return r == -ESTALE ? -ENOENT : r;
 }
 
-static bool
-are_still_paths(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
-                const char *from, struct mlc_node *dir, const char *name,
-                const char *to)
+static void
+drop_paths(struct renaming *x)
 {
-    mlc_autofree char *from_now = NULL, *to_now = NULL;
-    char **now[2] = {&from_now, &to_now};
+    free(mlc_steal(&x->from));
+    free(mlc_steal(&x->to));
+}
 
-    return rename_paths(fs, olddir, oldname, dir, name, now) == 0 &&
-           strcmp(from, from_now) == 0 && strcmp(to, to_now) == 0;
+static bool
+are_still_paths(const struct renaming *x)
+{
+    mlc_autofree char *from = NULL, *to = NULL;
+
+    return get_paths(x, &from, &to) == 0 && strcmp(from, x->from) == 0 &&
+           strcmp(to, x->to) == 0;
 }
 
 /* Under its new name a file may mean more to the backend, or less. */
@@ -85,88 +105,106 @@ refresh_flags(struct mlc_fs *fs, struct mlc_node *n, const char *path,
     mlc_entry_done(&e);
 }
 
+/* May it be done?  Asks the backend, so without locks. */
 static int
-do_rename(struct mlc_fs *fs, struct mlc_node *olddir, const char *oldname,
-          struct mlc_node *dir, const char *name, unsigned flags)
+check(struct renaming *x)
 {
-    struct mlc_domain *d = dir->domain;
-    mlc_autofree char *from = NULL, *to = NULL;
-    mlc_autoclose int fromfd = -1, tofd = -1;
-    const char *fromname, *toname;
-    struct mlc_node *special, *n = NULL;
-    struct mlc_file_id id;
-    struct stat st;
-    bool is_there, is_dir, remote;
-    char **paths[2] = {&from, &to};
+    bool is_dir;
     int r;
 
-    if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
-        return -EINVAL;
-    if (mlc_lookup_special(fs, olddir, oldname, &special) ||
-        mlc_lookup_special(fs, dir, name, &special) || dir->is_status_dir ||
-        olddir->is_status_dir)
-        return -EBUSY;
-    if (fs->is_read_only)
-        return -EROFS;
-    if (olddir->domain != d)
-        return -EXDEV;
-again:
-    free(mlc_steal(&from));
-    free(mlc_steal(&to));
-    pthread_rwlock_rdlock(&fs->names);
-    r = rename_paths(fs, olddir, oldname, dir, name, paths);
-    is_there = r == 0;
+    drop_paths(x);
+    pthread_rwlock_rdlock(&x->fs->names);
+    r = get_paths(x, &x->from, &x->to);
     if (r == 0)
-        r = mlc_local_stat(d, from, &st, &id);
-    pthread_rwlock_unlock(&fs->names);
-    if (!is_there)
+        r = mlc_local_stat(x->d, x->from, &x->st, &x->id);
+    pthread_rwlock_unlock(&x->fs->names);
+    if (!x->from || (r < 0 && r != -ENOENT))
         return r;
+    x->is_remote = mlc_is_remote(x->d, x->from);
     if (r == -ENOENT)
-        return mlc_is_remote(d, from) ? -EXDEV : -ENOENT;
-    if (r < 0)
-        return r;
-    is_dir = S_ISDIR(st.st_mode);
-    remote = mlc_is_remote(d, from);
-    if (is_dir && remote)
+        return x->is_remote ? -EXDEV : -ENOENT;
+    is_dir = S_ISDIR(x->st.st_mode);
+    if (is_dir && x->is_remote)
         return -EXDEV;
-    r = check_target(fs, d, to, is_dir, flags);
-    if (r < 0)
-        return r;
+    return check_target(x->fs, x->d, x->to, is_dir, x->flags);
+}
 
-    pthread_rwlock_wrlock(&fs->names);
-    if (!are_still_paths(fs, olddir, oldname, from, dir, name, to)) {
-        pthread_rwlock_unlock(&fs->names);
-        goto again;
-    }
-    fromfd = mlc_local_parent(d, from, false, &fromname);
-    r = fromfd < 0 ? fromfd : 0;
-    if (r == 0) {
-        tofd = mlc_local_parent(d, to, true, &toname);
-        r = tofd < 0 ? tofd : 0;
-    }
-    if (r == 0 && renameat2(fromfd, fromname, tofd, toname, flags) < 0)
-        r = -errno;
-    if (r == 0) {
-        n = mlc_node_peek(fs, olddir, oldname);
-        if (n && n->type == MLC_NODE_OBJECT)
-            mlc_node_become_local(fs, n, &id, false);
-        mlc_node_move(fs, olddir, oldname, dir, name, flags & RENAME_EXCHANGE);
-    }
-    pthread_rwlock_unlock(&fs->names);
-    if (r == 0 && n && !is_dir)
-        refresh_flags(fs, n, to, &st);
-    mlc_node_unref(fs, n);
-    if (r < 0)
-        return r;
-    mlc_unhide(fs, d, to);
-    if (remote && !(flags & RENAME_EXCHANGE)) {
-        mlc_domain_removed(d, from);
-        mlc_hide(fs, d, from);
-    }
-    mlc_domain_changed(d, to);
-    if (flags & RENAME_EXCHANGE)
-        mlc_domain_changed(d, from);
+/* Does it, with fs.names held for writing. */
+static int
+move_locked(struct renaming *x)
+{
+    mlc_autoclose int fromfd = -1, tofd = -1;
+    const char *fromname, *toname;
+
+    fromfd = mlc_local_parent(x->d, x->from, false, &fromname);
+    if (fromfd < 0)
+        return fromfd;
+    tofd = mlc_local_parent(x->d, x->to, true, &toname);
+    if (tofd < 0)
+        return tofd;
+    if (renameat2(fromfd, fromname, tofd, toname, x->flags) < 0)
+        return -errno;
+    x->n = mlc_node_peek(x->fs, x->olddir, x->oldname);
+    if (x->n && x->n->type == MLC_NODE_OBJECT)
+        mlc_node_become_local(x->fs, x->n, &x->id, false);
+    mlc_node_move(x->fs, x->olddir, x->oldname, x->dir, x->name,
+                  x->flags & RENAME_EXCHANGE);
     return 0;
+}
+
+/* The names may have moved since they were checked. 1: they have. */
+static int
+move(struct renaming *x)
+{
+    int r = 1;
+
+    pthread_rwlock_wrlock(&x->fs->names);
+    if (are_still_paths(x))
+        r = move_locked(x);
+    pthread_rwlock_unlock(&x->fs->names);
+    return r;
+}
+
+/* Tells what it means for listings and to the backend. */
+static void
+tell(const struct renaming *x)
+{
+    if (x->n && !S_ISDIR(x->st.st_mode))
+        refresh_flags(x->fs, x->n, x->to, &x->st);
+    mlc_unhide(x->fs, x->d, x->to);
+    if (x->is_remote && !(x->flags & RENAME_EXCHANGE)) {
+        mlc_domain_removed(x->d, x->from);
+        mlc_hide(x->fs, x->d, x->from);
+    }
+    mlc_domain_changed(x->d, x->to);
+    if (x->flags & RENAME_EXCHANGE)
+        mlc_domain_changed(x->d, x->from);
+}
+
+static int
+do_rename(struct renaming *x)
+{
+    struct mlc_node *special;
+    int r;
+
+    if (x->flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
+        return -EINVAL;
+    if (mlc_lookup_special(x->fs, x->olddir, x->oldname, &special) ||
+        mlc_lookup_special(x->fs, x->dir, x->name, &special) ||
+        x->dir->is_status_dir || x->olddir->is_status_dir)
+        return -EBUSY;
+    if (x->fs->is_read_only)
+        return -EROFS;
+    if (x->olddir->domain != x->d)
+        return -EXDEV;
+    do {
+        r = check(x);
+        if (r == 0)
+            r = move(x);
+    } while (r > 0);
+    if (r == 0)
+        tell(x);
+    return r;
 }
 
 void
@@ -174,8 +212,19 @@ mlc_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
               fuse_ino_t newparent, const char *newname, unsigned flags)
 {
     struct mlc_fs *fs = fuse_req_userdata(req);
+    struct renaming x = {
+        .fs = fs,
+        .olddir = mlc_node_of(fs, parent),
+        .dir = mlc_node_of(fs, newparent),
+        .oldname = name,
+        .name = newname,
+        .flags = flags,
+    };
+    int r;
 
-    mlc_reply_err(fs, req,
-                  do_rename(fs, mlc_node_of(fs, parent), name,
-                            mlc_node_of(fs, newparent), newname, flags));
+    x.d = x.dir->domain;
+    r = do_rename(&x);
+    drop_paths(&x);
+    mlc_node_unref(fs, x.n);
+    mlc_reply_err(fs, req, r);
 }
