@@ -25,7 +25,8 @@
 #include "backends/util/option.h"
 
 #define MLC_PRIVATE_DIR ".mlcachefs"
-/* Kernel timeouts, in seconds (design.md section 3: lookup decides). */
+/* For how many seconds the kernel may keep an answer: a short while, or what
+ * will not change. */
 #define MLC_TTL_SHORT   1.0
 #define MLC_TTL_PINNED  3600.0
 #define MLC_MAX_DOMAINS 16

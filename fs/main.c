@@ -27,8 +27,8 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 
-/* Requests become as large as this when the kernel reads ahead (design.md
- * section 8: measured). */
+/* Requests become as large as this when the kernel reads ahead; found
+ * by measuring. */
 #define READ_AHEAD_KB 4096
 #define MAX_REQUEST   (1024 * 1024)
 #define MAX_LOG       (1024 * 1024)
@@ -36,7 +36,7 @@
 
 /* --- a mount of ours that is there already ------------------------------- */
 
-/* Finds the mountinfo line of a mlcachefs mounted exactly at path. */
+/* Finds the mountinfo line of an mlcachefs mounted exactly at path. */
 static bool
 find_own_mount(const char *path, unsigned *ret_major, unsigned *ret_minor)
 {
@@ -115,7 +115,7 @@ clear_mountpoint(const char *given)
     if (!real || !find_own_mount(real, &major, &minor))
         return 0; /* what is wrong is said later, with the reason */
     if (statfs(real, &st) == 0)
-        return mlc_log_err(-EBUSY, "%s: a mlcachefs is mounted there already",
+        return mlc_log_err(-EBUSY, "%s: an mlcachefs is mounted there already",
                            path);
     if (errno != ENOTCONN)
         return mlc_log_err(-errno, "mountpoint %s: %m", path);

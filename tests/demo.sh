@@ -23,7 +23,8 @@ requests = [json.loads(line) for line in sys.stdin]
 print("  -> %d requests reached the Hub, %.1f MB of bodies" % (
     len(requests), sum(request["sent"] for request in requests) / 1e6))
 for request in requests:
-    who = (request["ua"] or "-").split()[0].split("/")[0].rstrip(";")
+    ua = request["ua"] or "-"
+    who = "hf_hub" if "hf_hub/" in ua else ua.split()[0].split("/")[0]
     path = urllib.parse.unquote(request["path"].split("?")[0])
     print("     %-10s %-4s %s %s" % (who, request["method"], path[:90],
                                      request["range"] or ""))'

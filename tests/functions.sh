@@ -295,8 +295,9 @@ cleanup() {
     for mnt in $(mounts_under "$tmp"); do
         detach_mount "$mnt"
     done
-    if [ "$status" != 0 ] && [ "$status" != 77 ] && [ -s "$tmp/daemon.log" ]
-    then
+    # Nor after Ctrl-C, which is no failure.
+    if [ "$status" != 0 ] && [ "$status" != 77 ] && [ "$status" != 130 ] &&
+        [ -s "$tmp/daemon.log" ]; then
         echo "--- the end of the daemon's log"
         tail -n "${MLC_TEST_LOG_LINES:-100}" "$tmp/daemon.log"
     fi >&2

@@ -15,7 +15,7 @@ snapshot=$repo/snapshots/$commit
 
 numbers() {
     cat "$repo/refs/main" >"$tmp/out"
-    find "$snapshot" -printf '%P %y %i %D\n' | sort
+    find "$snapshot" -printf '%P %y %i\n' | sort
     stat -Lc '%n %F %i %s %y %h %u %g %a' "$snapshot/big.bin" \
         "$snapshot/sub/small.txt" "$repo/refs/main"
 }

@@ -28,7 +28,7 @@ read_only() { # STORE OPTIONS
 }
 
 same_mountpoint() {
-    assert_refused "$tmp/mnt: a mlcachefs is mounted there already" \
+    assert_refused "$tmp/mnt: an mlcachefs is mounted there already" \
         "$tmp/other" "$tmp/mnt"
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Shell scripts pass shellcheck.
-# timeout: 300
+# timeout: 600
 . "${srcdir:-.}/tests/functions.sh"
 requires_command shellcheck
 
