@@ -244,16 +244,21 @@ maybe_free_locked(struct mlc_table *t, struct mlc_node *n)
     while (n && n->nlookup == 0 && n->refs == 0) {
         struct mlc_node *up = NULL;
 
+        /* A link's reference is kept until it is its directory's turn: that of
+         * another link, which goes first, may lie in it. */
         while (n->links) {
             struct mlc_node *dir = remove_link_locked(t, n->links);
 
-            dir->refs--;
+            if (up)
+                up->refs--;
             if (up && up != dir)
                 maybe_free_locked(t, up); /* hard links: rare, and flat */
             up = dir;
         }
         remove_id_locked(t, n);
         free_node_locked(t, n);
+        if (up)
+            up->refs--;
         n = up;
     }
 }
@@ -346,7 +351,7 @@ mlc_table_done(struct mlc_fs *fs)
             struct mlc_handle *h = t->all->handles;
 
             t->all->handles = h->next;
-            h->node = NULL;
+            h->node = h->dir = NULL; /* they go with the table */
             mlc_handle_free(fs, h);
         }
         free_node_locked(t, t->all);
