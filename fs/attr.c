@@ -83,6 +83,17 @@ mlc_node_dup_fd(struct mlc_fs *fs, struct mlc_node *n)
     return -1;
 }
 
+struct mlc_object *
+mlc_node_get_object(struct mlc_fs *fs, struct mlc_node *n)
+{
+    MLC_LOCK_SCOPE(&fs->table.lock);
+
+    for (struct mlc_handle *h = n->handles; h; h = h->next)
+        if (h->obj)
+            return mlc_object_ref(h->obj);
+    return NULL;
+}
+
 static int
 stat_local(struct mlc_fs *fs, struct mlc_node *n, struct stat *ret)
 {
@@ -121,15 +132,10 @@ stat_local(struct mlc_fs *fs, struct mlc_node *n, struct stat *ret)
 static uint64_t
 present_bytes(struct mlc_fs *fs, struct mlc_node *n, bool *ret_is_whole)
 {
-    struct mlc_object *obj = NULL;
+    struct mlc_object *obj = mlc_node_get_object(fs, n);
     uint64_t present = n->present;
 
     *ret_is_whole = false;
-    pthread_mutex_lock(&fs->table.lock);
-    for (struct mlc_handle *h = n->handles; h && !obj; h = h->next)
-        if (h->obj)
-            obj = mlc_object_ref(h->obj);
-    pthread_mutex_unlock(&fs->table.lock);
     if (obj) {
         present = mlc_object_present(obj);
         *ret_is_whole = mlc_object_get_state(obj) == MLC_OBJECT_WHOLE;

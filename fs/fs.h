@@ -210,12 +210,13 @@ struct mlc_fs {
 /* node.c: all take and release table.lock themselves unless named _locked. */
 int mlc_table_init(struct mlc_fs *fs);
 void mlc_table_done(struct mlc_fs *fs);
+/* What the kernel means; borrowed from its lookup count. */
 struct mlc_node *mlc_node_of(struct mlc_fs *fs, fuse_ino_t ino);
 struct mlc_node *mlc_node_ref(struct mlc_fs *fs, struct mlc_node *n);
 void mlc_node_unref(struct mlc_fs *fs, struct mlc_node *n); /* takes NULL */
 void mlc_node_forget(struct mlc_fs *fs, struct mlc_node *n, uint64_t nlookup);
-/* The node's path in its domain (caller frees) and domain; -ESTALE when it has
- * no name any more. */
+/* The node's path in its domain (caller frees); -ESTALE when it has no name any
+ * more. */
 int mlc_node_path(struct mlc_fs *fs, struct mlc_node *n, char **ret_path);
 /* The same for 'name' in directory dir. */
 int mlc_node_child_path(struct mlc_fs *fs, struct mlc_node *dir,
@@ -254,6 +255,8 @@ bool mlc_node_is_nameless(struct mlc_fs *fs, struct mlc_node *n);
 /* An open descriptor of a LOCAL node's file, duplicated for the caller: so one
  * without a name can still be asked; -1: none is open. */
 int mlc_node_dup_fd(struct mlc_fs *fs, struct mlc_node *n);
+/* A reference to the object that somebody reads there; NULL: nobody does. */
+struct mlc_object *mlc_node_get_object(struct mlc_fs *fs, struct mlc_node *n);
 /* Is it that file? */
 bool mlc_node_has_id(struct mlc_fs *fs, struct mlc_node *n,
                      const struct mlc_file_id *id);
@@ -290,7 +293,10 @@ bool mlc_is_hidden(struct mlc_fs *fs, const struct mlc_domain *d,
 void mlc_unhide_below(struct mlc_fs *fs, const struct mlc_domain *d,
                       const char *dir);
 
-/* local.c: files on disk, by path in a domain; -errno. */
+/* local.c: files on disk, by path in a domain; -errno.  Call with fs.names held
+ * for reading, from the making of path on.  What lies in the private directory
+ * is not there. */
+/* As lstat; -ENOENT also for a path that leads through a symlink. */
 int mlc_local_stat(const struct mlc_domain *d, const char *path,
                    struct stat *ret, struct mlc_file_id *ret_id);
 int mlc_local_open(const struct mlc_domain *d, const char *path, int flags,
@@ -300,6 +306,7 @@ int mlc_local_opendir(const struct mlc_domain *d, const char *path);
 /* Opens (O_PATH) the directory that holds path, made first if 'make'. */
 int mlc_local_parent(const struct mlc_domain *d, const char *path, bool make,
                      const char **ret_base);
+/* Who the open file is; st: its fstat. */
 void mlc_stat_id(int fd, const struct stat *st, struct mlc_file_id *ret);
 /* May who asks own what it creates here? 0, or -EACCES. */
 int mlc_local_may_own(const struct mlc_fs *fs, const struct fuse_ctx *ctx);
@@ -315,8 +322,10 @@ int mlc_local_new_tmp(const struct mlc_fs *fs, const struct mlc_domain *d,
  * look-up of path answers that file, whatever the backend says. */
 int mlc_local_supersede(struct mlc_fs *fs, struct mlc_node *n, const char *path,
                         const struct fuse_ctx *ctx);
+/* Was it so a moment ago?  forget: its opener has come back for it. */
 bool mlc_local_is_superseded(struct mlc_fs *fs, const struct mlc_domain *d,
                              const char *path, bool forget);
+void mlc_local_done(struct mlc_fs *fs);
 
 /* park.c */
 int mlc_parking_init(struct mlc_fs *fs);
@@ -338,6 +347,8 @@ int64_t mlc_op_list_deadline(struct mlc_op *op);
 void mlc_reply_err(struct mlc_fs *fs, fuse_req_t req, int r);
 
 /* attr.c */
+/* What stat shows of a local file: in, but with the node's number and the
+ * mount's uid=, gid=, umask=. */
 void mlc_attr_local(const struct mlc_fs *fs, const struct mlc_node *n,
                     const struct stat *in, struct stat *ret);
 /* What stat shows for the node, and for how long it is true.  known: what lies
@@ -347,6 +358,7 @@ int mlc_attr_get(struct mlc_fs *fs, struct mlc_node *n,
                  double *ret_timeout);
 /* The number of what users made: as on disk, told apart over file systems. */
 uint64_t mlc_ino_on_disk(const struct mlc_fs *fs, dev_t dev, ino_t ino);
+/* The number of what an origin names, before and after it is fetched. */
 uint64_t mlc_ino_hash(const struct mlc_domain *d, const char *path);
 
 /* names.c: looks a name up and counts it.  ret->ino 0: absent. */
@@ -421,7 +433,7 @@ struct mlc_listing;
 int mlc_listing_new(struct mlc_fs *fs, struct mlc_node *dir,
                     struct mlc_ask *ask, bool for_removal,
                     struct mlc_listing **ret);
-void mlc_listing_free(struct mlc_listing *l);
+void mlc_listing_free(struct mlc_listing *l); /* takes NULL */
 size_t mlc_listing_count(const struct mlc_listing *l);
 
 /* file.c */
@@ -435,6 +447,7 @@ int mlc_status_render(struct mlc_fs *fs, const char *name, char **ret,
                       size_t *ret_len);
 /* A name in .mlcachefs/: is there such a file? */
 bool mlc_status_has(const char *name);
+/* Emits all of them; 0, or what emit returned. */
 int mlc_status_list(mlc_list_fn *emit, void *arg);
 
 /* start.c: everything between the parsed options and the session loop. */

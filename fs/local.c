@@ -97,8 +97,10 @@ mlc_local_stat(const struct mlc_domain *d, const char *path, struct stat *ret,
     const char *name, *rel;
     const struct mlc_base *base = mlc_domain_base(d, path, &rel);
 
-    if (!rel[0])
+    if (!rel[0]) {
+        *ret_id = (struct mlc_file_id){0}; /* of files alone */
         return fstat(base->fd, ret) < 0 ? -errno : 0;
+    }
     dirfd = mlc_local_parent(d, path, false, &name);
     if (dirfd == -ELOOP || dirfd == -ENOTDIR)
         return -ENOENT;
@@ -246,6 +248,17 @@ mlc_local_supersede(struct mlc_fs *fs, struct mlc_node *n, const char *path,
     fs->truncated = t;
     pthread_mutex_unlock(&fs->table.lock);
     return 0;
+}
+
+void
+mlc_local_done(struct mlc_fs *fs)
+{
+    while (fs->truncated) {
+        struct mlc_truncated *t = fs->truncated;
+
+        fs->truncated = t->next;
+        free(t);
+    }
 }
 
 bool

@@ -594,12 +594,7 @@ mlc_fs_free(struct mlc_fs *fs)
             close(fs->store_privfds[i]);
     }
     mlc_cache_free(fs->cache);
-    while (fs->truncated) {
-        void *t = fs->truncated;
-
-        fs->truncated = *(struct mlc_truncated **)t;
-        free(t);
-    }
+    mlc_local_done(fs);
     for (unsigned i = 0; i < fs->n_lockfds; i++)
         close(fs->lockfds[i]);
     if (fs->privfd >= 0)

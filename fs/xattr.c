@@ -71,21 +71,10 @@ open_for_xattr(struct mlc_fs *fs, struct mlc_node *n, char *ret_proc,
 
 /* --- what the cache knows ------------------------------------------------ */
 
-static struct mlc_object *
-any_object(struct mlc_fs *fs, struct mlc_node *n)
-{
-    MLC_LOCK_SCOPE(&fs->table.lock);
-
-    for (struct mlc_handle *h = n->handles; h; h = h->next)
-        if (h->obj)
-            return mlc_object_ref(h->obj);
-    return NULL;
-}
-
 static uint64_t
 present_of(struct mlc_fs *fs, struct mlc_node *n, const char *path)
 {
-    struct mlc_object *obj = any_object(fs, n);
+    struct mlc_object *obj = mlc_node_get_object(fs, n);
     struct mlc_ask ask = {.only_known = true};
     struct mlc_entry e = {0};
     uint64_t present = 0;
@@ -100,9 +89,8 @@ present_of(struct mlc_fs *fs, struct mlc_node *n, const char *path)
     return present;
 }
 
-static int
-state_of(struct mlc_fs *fs, struct mlc_node *n, const char *path, char *buf,
-         size_t size)
+static const char *
+state_of(struct mlc_fs *fs, struct mlc_node *n, const char *path)
 {
     const char *state = "local";
 
@@ -128,15 +116,18 @@ state_of(struct mlc_fs *fs, struct mlc_node *n, const char *path, char *buf,
         struct mlc_file_id id;
         struct stat st;
 
-        if (n->is_status_dir)
+        if (n->is_status_dir) {
             state = "view";
-        else if (mlc_local_stat(n->domain, path, &st, &id) < 0)
+            break;
+        }
+        pthread_rwlock_rdlock(&fs->names);
+        if (mlc_local_stat(n->domain, path, &st, &id) < 0)
             state = "remote";
+        pthread_rwlock_unlock(&fs->names);
         break;
     }
     }
-    snprintf(buf, size, "%s", state);
-    return 0;
+    return state;
 }
 
 /* The value of one of ours; caller frees.  -ENODATA: has none. */
@@ -154,8 +145,7 @@ our_value(struct mlc_fs *fs, struct mlc_node *n, const char *name,
     if (r < 0)
         return -ENODATA;
     if (strcmp(name, "state") == 0) {
-        state_of(fs, n, path, buf, sizeof(buf));
-        value = buf;
+        value = state_of(fs, n, path);
     } else if (strcmp(name, "present") == 0) {
         struct stat st;
         double timeout;
@@ -187,7 +177,9 @@ our_value(struct mlc_fs *fs, struct mlc_node *n, const char *name,
     }
     *ret_value = value ? strdup(value) : NULL;
     mlc_info_done(&info);
-    return *ret_value ? 0 : -ENODATA;
+    if (!value)
+        return -ENODATA;
+    return *ret_value ? 0 : -ENOMEM;
 }
 
 static void
