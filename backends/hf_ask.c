@@ -434,7 +434,7 @@ judge(struct query *q, const struct mlc_doc_answer *a,
     memset(ret, 0, sizeof *ret);
     if (a->r < 0) {
         if (a->r != -ECANCELED)
-            complain(q, a, "%s", strerror(-a->r));
+            complain(q, a, "%s", strerrordesc_np(-a->r));
         ret->r = outer_errno(a->r);
         return;
     }

@@ -418,7 +418,7 @@ save_record(struct mlc_hf *hf, const struct mlc_hf_path *p)
         r = mlc_write_file_at(hf->d->privfd, rel, text, strlen(text), 0644);
     if (r < 0)
         mlc_warn("hf: cannot write the record of %s: %s", p->folder,
-                 strerror(-r));
+                 strerrordesc_np(-r));
 }
 
 /* --- repos ----------------------------------------------------------- */

@@ -366,7 +366,7 @@ mlc_hf_tree_finish(struct mlc_hf_tree_builder *b, struct mlc_hf_tree **ret)
             t->files[n++] = t->files[i];
     t->n_files = n;
 
-    t->by_etag = malloc(n * sizeof *t->by_etag);
+    t->by_etag = calloc(n ? n : 1, sizeof *t->by_etag);
     if (!t->by_etag)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)

@@ -87,7 +87,7 @@ store(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha,
     mlc_buf_done(&buf);
     if (r < 0)
         mlc_warn("hf: cannot write the tree of %s at %s: %s", p->folder, sha,
-                 strerror(-r));
+                 strerrordesc_np(-r));
 }
 
 static int
