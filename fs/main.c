@@ -267,11 +267,34 @@ mlc_ops_init(struct fuse_lowlevel_ops *ops)
 
 /* --- the session --------------------------------------------------------- */
 
-static void
+static int
 append_escaped(struct mlc_buf *b, const char *text)
 {
-    for (; *text; text++)
-        mlc_buf_printf(b, "%s%c", strchr(",\\", *text) ? "\\" : "", *text);
+    int r = 0;
+
+    for (; *text && r == 0; text++)
+        r = mlc_buf_printf(b, "%s%c", strchr(",\\", *text) ? "\\" : "", *text);
+    return r;
+}
+
+/* What libfuse is to be told; all of it, or -errno. */
+static int
+append_options(const struct mlc_fs *fs, const char *more, struct mlc_buf *b)
+{
+    int r = mlc_buf_puts(b, "subtype=mlcachefs,default_permissions,fsname=");
+
+    if (r == 0)
+        r = append_escaped(b, fs->store_path);
+    /* Both the kernel and libfuse want to be told, and to hear the same. */
+    if (r == 0)
+        r = mlc_buf_printf(b, ",max_read=%u", fs->max_read);
+    if (r == 0 && fs->is_read_only)
+        r = mlc_buf_puts(b, ",ro");
+    if (r == 0 && mlc_opt_flag(fs->options, "allow_other"))
+        r = mlc_buf_puts(b, ",allow_other");
+    if (r == 0 && more)
+        r = mlc_buf_printf(b, ",%s", more);
+    return r;
 }
 
 static struct fuse_session *
@@ -283,19 +306,10 @@ new_session(struct mlc_fs *fs, const char *more_options)
     struct mlc_buf list;
 
     mlc_buf_init(&list, 64 * 1024);
-    mlc_buf_puts(&list, "subtype=mlcachefs,default_permissions,fsname=");
-    append_escaped(&list, fs->store_path);
-    /* Both the kernel and libfuse want to be told, and to hear the same. */
     fs->max_read = max_read_size();
-    mlc_buf_printf(&list, ",max_read=%u", fs->max_read);
-    if (fs->is_read_only)
-        mlc_buf_puts(&list, ",ro");
-    if (mlc_opt_flag(fs->options, "allow_other"))
-        mlc_buf_puts(&list, ",allow_other");
-    if (more_options)
-        mlc_buf_printf(&list, ",%s", more_options);
     mlc_ops_init(&ops);
-    if (list.data && fuse_opt_add_arg(&args, "mlcachefs") == 0 &&
+    if (append_options(fs, more_options, &list) == 0 &&
+        fuse_opt_add_arg(&args, "mlcachefs") == 0 &&
         fuse_opt_add_arg(&args, "-o") == 0 &&
         fuse_opt_add_arg(&args, list.data) == 0)
         se = fuse_session_new(&args, &ops, sizeof(ops), fs);
