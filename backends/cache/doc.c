@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "backends/cache/budget.h"
+#include "backends/cache/memo.h"
 #include "backends/cache/pool.h"
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
@@ -18,36 +19,12 @@
 
 #define MAX_PAGES        5000
 #define MAX_REQUESTS     64
-#define MAX_MEMOS        4096
-#define MAX_HOSTS        256
-#define N_BUCKETS        1024
 #define FREE_BYTES       ((size_t)64 * 1024) /* of a body, not in the budget */
 #define CHARGE_STEP      ((size_t)64 * 1024)
-#define HOST_DOWN_MS     10000
 #define DEFAULT_MEMO_MS  1000
 #define JUST_NOW_MS      250
-#define MAX_JUST_NOW     64
 #define MAX_FAST_RETRIES 2 /* of refused connections, unknown hosts */
 #define MAX_BACKOFF_MS   4000
-
-/* What is remembered of a key: a failure for as long as it is believed, or,
- * for an instant, that the answer has just come. */
-struct memo {
-    struct memo *chain;         /* docs.lock; the bucket */
-    struct memo *older, *newer; /* docs.lock */
-    uint64_t hash;              /* immutable */
-    int64_t until_ms;           /* docs.lock */
-    int r;                      /* docs.lock; 0: just came */
-    unsigned n_left;            /* docs.lock; r == 0: how often that is said */
-    char key[];                 /* immutable */
-};
-
-struct host {
-    struct host *next;
-    char *origin;
-    int64_t until_ms;
-    int r;
-};
 
 enum doc_state {
     DOC_BUSY,    /* in some thread's hands, or the net's */
@@ -64,7 +41,7 @@ struct doc {
     enum doc_state state;        /* docs.lock */
     struct mlc_waitlist waiters; /* docs.lock */
     bool is_forgotten;           /* docs.lock; a failure is not remembered */
-    struct memo *memo;           /* has the key; ready to be remembered */
+    struct mlc_memo *memo;       /* has the key; ready to be remembered */
     char *first_url;             /* immutable; the bearer's origin */
     char **headers;              /* immutable; NULL-ended, or NULL */
     char *form;                  /* immutable; or NULL */
@@ -97,179 +74,20 @@ struct doc {
 };
 
 struct mlc_docs {
-    pthread_mutex_t lock;            /* leaf */
-    struct mlc_net *net;             /* immutable */
-    struct mlc_pool *pool;           /* immutable */
-    struct mlc_budget *budget;       /* immutable */
-    int64_t lookup_ms;               /* immutable */
-    bool is_stopped;                 /* lock */
-    struct doc *running;             /* lock */
-    unsigned n_requests;             /* lock; on the net */
-    struct doc *queue, *queue_end;   /* lock */
-    struct host *hosts;              /* lock; latest first */
-    struct memo *oldest, *newest;    /* lock */
-    size_t n_memos;                  /* lock */
-    struct memo *buckets[N_BUCKETS]; /* lock */
+    pthread_mutex_t lock;          /* leaf */
+    struct mlc_net *net;           /* immutable */
+    struct mlc_pool *pool;         /* immutable */
+    struct mlc_budget *budget;     /* immutable */
+    int64_t lookup_ms;             /* immutable */
+    bool is_stopped;               /* lock */
+    struct doc *running;           /* lock */
+    unsigned n_requests;           /* lock; on the net */
+    struct doc *queue, *queue_end; /* lock */
+    struct mlc_hosts hosts;        /* lock; those that are down */
+    struct mlc_memos memos;        /* lock; what keys ended with */
 };
 
 static void doc_request(struct doc *doc);
-
-static uint64_t
-hash_text(const char *s)
-{
-    uint64_t h = 14695981039346656037u; /* FNV-1a */
-
-    for (; *s; s++)
-        h = (h ^ (uint8_t)*s) * 1099511628211u;
-    return h;
-}
-
-/* --- what is remembered --------------------------------------------------- */
-
-static void
-memo_drop_locked(struct mlc_docs *d, struct memo *m)
-{
-    struct memo **p = &d->buckets[m->hash % N_BUCKETS];
-
-    while (*p != m)
-        p = &(*p)->chain;
-    *p = m->chain;
-    if (m->older)
-        m->older->newer = m->newer;
-    else
-        d->oldest = m->newer;
-    if (m->newer)
-        m->newer->older = m->older;
-    else
-        d->newest = m->older;
-    d->n_memos--;
-    free(m);
-}
-
-static struct memo *
-memo_find_locked(struct mlc_docs *d, const char *key, uint64_t hash)
-{
-    struct memo *m = d->buckets[hash % N_BUCKETS];
-
-    while (m && (m->hash != hash || strcmp(m->key, key) != 0))
-        m = m->chain;
-    if (m && m->until_ms <= mlc_mono_ms()) {
-        memo_drop_locked(d, m);
-        return NULL;
-    }
-    return m;
-}
-
-static void
-memo_put_locked(struct mlc_docs *d, struct memo *m, int r, int64_t ms)
-{
-    int64_t now = mlc_mono_ms();
-    struct memo *old = memo_find_locked(d, m->key, m->hash);
-
-    if (old)
-        memo_drop_locked(d, old);
-    if (d->n_memos >= MAX_MEMOS)
-        memo_drop_locked(d, d->oldest);
-    m->r = r;
-    m->n_left = MAX_JUST_NOW;
-    m->until_ms = ms < MLC_NEVER_MS - now ? now + ms : MLC_NEVER_MS;
-    m->chain = d->buckets[m->hash % N_BUCKETS];
-    d->buckets[m->hash % N_BUCKETS] = m;
-    m->newer = NULL;
-    m->older = d->newest;
-    if (m->older)
-        m->older->newer = m;
-    else
-        d->oldest = m;
-    d->newest = m;
-    d->n_memos++;
-}
-
-static struct memo *
-memo_new(const char *key)
-{
-    size_t len = strlen(key);
-    struct memo *m = calloc(1, sizeof(*m) + len + 1);
-
-    if (!m)
-        return NULL;
-    memcpy(m->key, key, len + 1);
-    m->hash = hash_text(key);
-    return m;
-}
-
-void
-mlc_doc_forget(struct mlc_docs *d, const char *prefix)
-{
-    size_t len = strlen(prefix);
-    struct memo *next;
-    MLC_LOCK_SCOPE(&d->lock);
-
-    for (struct memo *m = d->oldest; m; m = next) {
-        next = m->newer;
-        if (!strncmp(m->key, prefix, len))
-            memo_drop_locked(d, m);
-    }
-    for (struct doc *doc = d->running; doc; doc = doc->next) {
-        if (!strncmp(doc->memo->key, prefix, len))
-            doc->is_forgotten = true;
-    }
-}
-
-/* --- hosts that are down -------------------------------------------------- */
-
-static void
-host_free(struct host *h)
-{
-    free(h->origin);
-    free(h);
-}
-
-/* The errno that the origin failed with, or 0.  Drops what is over. */
-static int
-host_result_locked(struct mlc_docs *d, const char *origin)
-{
-    int64_t now = mlc_mono_ms();
-    struct host **p = &d->hosts;
-    int r = 0;
-    size_t n = 0;
-
-    while (*p) {
-        struct host *h = *p;
-
-        if (h->until_ms <= now || ++n > MAX_HOSTS) {
-            *p = h->next;
-            host_free(h);
-            continue;
-        }
-        if (origin && !strcmp(h->origin, origin) && r == 0)
-            r = h->r;
-        p = &h->next;
-    }
-    return r;
-}
-
-static void
-host_mark(struct mlc_docs *d, const char *url, int r)
-{
-    struct host *h = calloc(1, sizeof(*h));
-
-    if (!h)
-        return;
-    h->origin = mlc_url_origin(url);
-    if (!h->origin) {
-        free(h);
-        return;
-    }
-    h->r = r;
-    h->until_ms = mlc_mono_ms() + HOST_DOWN_MS;
-    {
-        MLC_LOCK_SCOPE(&d->lock);
-        (void)host_result_locked(d, NULL);
-        h->next = d->hosts;
-        d->hosts = h;
-    }
-}
 
 /* --- a document ----------------------------------------------------------- */
 
@@ -350,7 +168,7 @@ copy_headers(struct doc *doc, const char *const *headers)
 static int
 remember_page(struct doc *doc, const char *url)
 {
-    uint64_t hash = hash_text(url);
+    uint64_t hash = mlc_memo_hash(url);
 
     for (size_t i = 0; i < doc->n_seen; i++) {
         if (doc->seen[i] == hash)
@@ -383,7 +201,7 @@ doc_new(struct mlc_docs *d, const struct mlc_doc_spec *spec)
     doc->max_bytes = spec->max_bytes;
     doc->retry_after_ms = -1;
     mlc_buf_init(&doc->body, spec->max_bytes);
-    doc->memo = memo_new(spec->key);
+    doc->memo = mlc_memo_new(spec->key);
     doc->first_url = strdup(spec->url);
     doc->url = strdup(spec->url);
     if (spec->bearer)
@@ -423,7 +241,7 @@ complete(struct doc *doc, int r, int64_t memo_ms)
         if (doc->next)
             doc->next->prev = doc->prev;
         if (!d->is_stopped && !(doc->is_forgotten && r < 0))
-            memo_put_locked(d, mlc_steal(&doc->memo), r, memo_ms);
+            mlc_memos_put(&d->memos, mlc_steal(&doc->memo), r, memo_ms);
         mlc_waitlist_take(&doc->waiters, &waiters);
     }
     mlc_waitlist_wake(&waiters);
@@ -550,6 +368,16 @@ on_body(struct mlc_net_request *q, const void *data, size_t len)
     }
     doc->is_starved = false;
     return mlc_buf_append(&doc->body, data, len);
+}
+
+static void
+host_mark(struct mlc_docs *d, const char *url, int r)
+{
+    mlc_autofree char *origin = mlc_url_origin(url);
+    MLC_LOCK_SCOPE(&d->lock);
+
+    if (origin)
+        mlc_hosts_mark(&d->hosts, origin, r);
 }
 
 /* Can the fault be the host's (so that others are spared it for a while)? */
@@ -726,7 +554,7 @@ static bool
 answer_known_locked(struct mlc_docs *d, struct mlc_ask *ask, const char *key,
                     uint64_t hash, int *ret)
 {
-    struct memo *m;
+    struct mlc_memo *m;
 
     if (d->is_stopped) {
         *ret = -EIO;
@@ -739,7 +567,7 @@ answer_known_locked(struct mlc_docs *d, struct mlc_ask *ask, const char *key,
                                        : -EAGAIN;
         return true;
     }
-    m = memo_find_locked(d, key, hash);
+    m = mlc_memos_find(&d->memos, key, hash);
     /* "Just came" is said a bounded number of times, else a caller whose
      * state lapses at once would go round for ever. */
     if (m && (m->r < 0 || m->n_left-- > 0)) {
@@ -747,7 +575,7 @@ answer_known_locked(struct mlc_docs *d, struct mlc_ask *ask, const char *key,
         return true;
     }
     if (m)
-        memo_drop_locked(d, m);
+        mlc_memos_drop(&d->memos, m);
     if (ask && ask->only_known) {
         *ret = -EAGAIN;
         return true;
@@ -760,7 +588,7 @@ ask_doc(struct mlc_docs *d, struct mlc_ask *ask,
         const struct mlc_doc_spec *spec)
 {
     mlc_autofree char *origin = NULL;
-    uint64_t hash = hash_text(spec->key);
+    uint64_t hash = mlc_memo_hash(spec->key);
     struct doc *doc;
     bool is_known;
     int r = -EAGAIN;
@@ -781,7 +609,7 @@ ask_doc(struct mlc_docs *d, struct mlc_ask *ask,
         MLC_LOCK_SCOPE(&d->lock);
         is_known = answer_known_locked(d, ask, spec->key, hash, &r);
         if (!is_known) {
-            r = host_result_locked(d, origin);
+            r = origin ? mlc_hosts_result(&d->hosts, origin) : 0;
             is_known = r < 0;
         }
         if (!is_known) {
@@ -797,6 +625,19 @@ ask_doc(struct mlc_docs *d, struct mlc_ask *ask,
     else
         doc_request(doc);
     return r;
+}
+
+void
+mlc_doc_forget(struct mlc_docs *d, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    MLC_LOCK_SCOPE(&d->lock);
+
+    mlc_memos_forget(&d->memos, prefix);
+    for (struct doc *doc = d->running; doc; doc = doc->next) {
+        if (!strncmp(doc->memo->key, prefix, len))
+            doc->is_forgotten = true;
+    }
 }
 
 int
@@ -902,14 +743,8 @@ mlc_docs_free(struct mlc_docs *d)
         d->running = doc->next;
         doc_free(doc);
     }
-    while (d->hosts) {
-        struct host *h = d->hosts;
-
-        d->hosts = h->next;
-        host_free(h);
-    }
-    while (d->oldest)
-        memo_drop_locked(d, d->oldest);
+    mlc_hosts_done(&d->hosts);
+    mlc_memos_done(&d->memos);
     pthread_mutex_destroy(&d->lock);
     free(d);
 }
