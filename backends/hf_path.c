@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "backends/util/parse.h"
 
@@ -266,19 +267,61 @@ mlc_hf_pointer_text(const char *path, const char *etag)
     return text;
 }
 
-/* Does a Link parameter list (up to the next ',' outside of <>) say next? */
+/* Is word one of a relation's blank-separated types?  Their case is free. */
 static bool
-is_next(const char *params, size_t len)
+has_type(const char *list, size_t len, const char *word)
 {
-    for (size_t i = 0; i + 8 <= len; i++) {
-        if (strncmp(params + i, "rel=", 4) != 0)
-            continue;
-        i += 4;
-        if (params[i] == '"')
-            i++;
-        return i + 4 <= len && strncmp(params + i, "next", 4) == 0;
+    size_t n_word = strlen(word);
+
+    for (size_t i = 0, n; i < len; i += n + 1) {
+        for (n = 0; i + n < len && !strchr(" \t", list[i + n]);)
+            n++;
+        if (n == n_word && strncasecmp(list + i, word, n) == 0)
+            return true;
     }
     return false;
+}
+
+/* Reads the parameters behind a link's '>', of which the first rel counts;
+ * commas, semicolons and brackets in quotes are text (RFC 8288, section 3).
+ * Returns where they end: at a ',' or at the end of the header. */
+static const char *
+skip_params(const char *p, bool *ret_is_next)
+{
+    bool has_rel = false;
+
+    *ret_is_next = false;
+    while (*p && *p != ',') {
+        const char *name, *value;
+        size_t n_name, n_value;
+
+        p += strspn(p, "; \t");
+        name = p;
+        n_name = strcspn(p, "=;, \t");
+        p += n_name;
+        p += strspn(p, " \t");
+        if (*p != '=')
+            continue;
+        p++;
+        p += strspn(p, " \t");
+        if (*p == '"') {
+            value = ++p;
+            while (*p && *p != '"')
+                p += *p == '\\' && p[1] ? 2 : 1;
+            n_value = (size_t)(p - value);
+            if (*p)
+                p++;
+        } else {
+            value = p;
+            n_value = strcspn(p, ";, \t");
+            p += n_value;
+        }
+        if (has_rel || n_name != 3 || strncasecmp(name, "rel", 3) != 0)
+            continue;
+        has_rel = true;
+        *ret_is_next = has_type(value, n_value, "next");
+    }
+    return p;
 }
 
 int
@@ -289,16 +332,15 @@ mlc_hf_next_url(const char *link, const char *endpoint, char **ret)
     for (const char *p = link; p && (p = strchr(p, '<'));) {
         const char *url = p + 1;
         const char *end = strchr(url, '>');
-        size_t n_params;
         size_t len;
         const char *api;
+        bool is_next;
         char *s;
 
         if (!end)
             return -EBADMSG;
-        n_params = strcspn(end + 1, "<");
-        p = end + 1 + n_params;
-        if (!is_next(end + 1, n_params))
+        p = skip_params(end + 1, &is_next);
+        if (!is_next)
             continue;
 
         len = (size_t)(end - url);

@@ -255,6 +255,22 @@ next_pages_stay_on_the_endpoint(void **state)
     assert_string_equal(s, "http://h/api/models/a?p=3");
     free(s);
 
+    /* Quoted text is text, a relation may have several types in any case. */
+    assert_int_equal(mlc_hf_next_url("<http://h/api/1>;title=\"a, <b>; "
+                                     "rel=next \\\" \";rel=prev,"
+                                     "<http://h/api/2,3>;REL = \"last NEXT\"; "
+                                     "rel=up,</api/4>; rel=\"next\"",
+                                     "http://h", &s),
+                     0);
+    assert_string_equal(s, "http://h/api/2,3");
+    free(s);
+    assert_int_equal(mlc_hf_next_url("</api/1>; rel=\"nextish\", </api/2>; "
+                                     "xrel=next; rel, </api/3>; rel=\"next",
+                                     "http://h", &s),
+                     0);
+    assert_string_equal(s, "http://h/api/3");
+    free(s);
+
     assert_int_equal(mlc_hf_next_url("", "http://h", &s), 0);
     assert_null(s);
     assert_int_equal(
