@@ -50,6 +50,7 @@ struct doc {
                    struct mlc_doc_verdict *); /* immutable */
     void *arg;                                /* immutable */
     void (*free_arg)(void *);                 /* immutable */
+    bool is_status_of_url;                    /* immutable */
 
     char *bearer;
     char *url;      /* of this page */
@@ -215,6 +216,9 @@ doc_new(struct mlc_docs *d, const struct mlc_doc_spec *spec)
         doc_free(doc);
         return NULL;
     }
+    doc->q.netrc = spec->netrc;
+    doc->q.is_slash_final = spec->is_slash_final;
+    doc->is_status_of_url = spec->is_status_of_url;
     doc->q.has_range = spec->has_range;
     doc->q.range_from = spec->range_from;
     doc->q.range_to = spec->range_to;
@@ -398,6 +402,15 @@ is_host_failure(const struct doc *doc)
     }
 }
 
+/* Does another try help only by luck? */
+static bool
+is_hopeless(const struct doc *doc)
+{
+    return doc->r == -ECONNREFUSED || doc->r == -EHOSTUNREACH ||
+           (doc->r == 0 && doc->is_status_of_url && doc->status >= 500 &&
+            (doc->status < 502 || doc->status > 504));
+}
+
 /* How long to wait before the next try; -1: no more. */
 static int64_t
 retry_wait(const struct doc *doc)
@@ -407,8 +420,7 @@ retry_wait(const struct doc *doc)
 
     if (!is_host_failure(doc))
         return -1;
-    if ((doc->r == -ECONNREFUSED || doc->r == -EHOSTUNREACH) &&
-        n >= MAX_FAST_RETRIES)
+    if (is_hopeless(doc) && n >= MAX_FAST_RETRIES)
         return -1;
     if (n < 4)
         wait = (int64_t)250 << n;
@@ -507,7 +519,7 @@ on_done(struct mlc_net_request *q, int r)
         doc->timer.job.run = run_retry;
         mlc_pool_after(d->pool, &doc->timer, wait);
     } else {
-        if (is_host_failure(doc))
+        if (is_host_failure(doc) && (r < 0 || !doc->is_status_of_url))
             host_mark(d, mlc_net_url(q), r < 0 ? r : -EIO);
         doc->job.run = run_finish;
         mlc_pool_submit(d->pool, MLC_LANE_QUICK, &doc->job);

@@ -60,10 +60,16 @@ struct mlc_doc_spec {
     const char *key;            /* copied */
     const char *url;            /* copied */
     const char *bearer;         /* copied; NULL: none */
+    const char *netrc;          /* as in net.h; borrowed for the docs' life */
     const char *const *headers; /* copied; NULL: none */
     const char *form;           /* copied; the body of a POST; NULL: a GET */
     size_t max_bytes;           /* of one body; beyond: -EFBIG to finish */
-    bool has_range;             /* as in net.h */
+    /* A status says something of this URL, and nothing of its host: others of
+     * it are asked all the same, and 5xx other than 502 to 504 are tried again
+     * twice at the most. */
+    bool is_status_of_url;
+    bool is_slash_final; /* as in net.h */
+    bool has_range;      /* likewise */
     uint64_t range_from, range_to;
     /* Pool thread, one at a time per key.  arg is the spec's; free_arg (or
      * NULL) is called once after the last finish, also at shutdown. */

@@ -79,6 +79,29 @@ mlc_url_same_origin(const char *a, const char *b)
     return oa && ob && !strcmp(oa, ob);
 }
 
+/* The path of an absolute URL. */
+static const char *
+url_path(const char *url, size_t *ret_len)
+{
+    const char *p = strstr(url, "://");
+
+    p = p ? p + 3 : url;
+    p += strcspn(p, "/?#");
+    *ret_len = strcspn(p, "?#");
+    return p;
+}
+
+bool
+mlc_url_is_slashed(const char *url, const char *of)
+{
+    size_t len, of_len;
+    const char *path = url_path(url, &len);
+    const char *of_path = url_path(of, &of_len);
+
+    return len == of_len + 1 && path[of_len] == '/' &&
+           memcmp(path, of_path, of_len) == 0;
+}
+
 int
 mlc_url_resolve(const char *base, const char *location, char **ret)
 {

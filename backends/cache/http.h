@@ -14,6 +14,9 @@
 char *mlc_url_origin(const char *url);
 /* Do both URLs have the same scheme, host and port? */
 bool mlc_url_same_origin(const char *a, const char *b);
+/* Is url's path that of 'of' and a '/' behind it (wherever it leads)?  So
+ * servers answer for the name of a directory. */
+bool mlc_url_is_slashed(const char *url, const char *of);
 /* The absolute http or https URL that 'ref' (a Location, say) means when it
  * stands at 'base'.  0, -EPROTO, -ENOMEM; caller frees. */
 int mlc_url_resolve(const char *base, const char *ref, char **ret);

@@ -136,6 +136,16 @@ describe_head(struct mlc_net_transfer *t, int status, struct mlc_net_head *h)
 
 /* --- curl's callbacks (network thread) ------------------------------------ */
 
+static bool
+is_final_slash(const struct mlc_net_transfer *t, const char *location)
+{
+    mlc_autofree char *url = NULL;
+
+    return t->q->is_slash_final &&
+           mlc_url_resolve(t->url, location, &url) == 0 &&
+           mlc_url_is_slashed(url, t->q->url);
+}
+
 /* The head is there.  Returns 0, or -errno to stop the transfer. */
 static int
 take_head(struct mlc_net_transfer *t)
@@ -154,7 +164,7 @@ take_head(struct mlc_net_transfer *t)
     t->is_head_done = true;
     location = mlc_headers_find(t->head.data, "Location");
     if (status >= 300 && status < 400 && status != 304 && location &&
-        *location) {
+        *location && !is_final_slash(t, location)) {
         t->location = strdup(location);
         return t->location ? 0 : -ENOMEM;
     }
@@ -395,7 +405,10 @@ set_options(struct mlc_net_transfer *t)
     set_str(t, CURLOPT_PROTOCOLS_STR, "http,https");
     set_str(t, CURLOPT_USERAGENT, "mlcachefs/" PACKAGE_VERSION);
     set_long(t, CURLOPT_FOLLOWLOCATION, 0);
-    set_long(t, CURLOPT_NETRC, CURL_NETRC_IGNORED);
+    set_long(t, CURLOPT_NETRC,
+             q->netrc ? CURL_NETRC_OPTIONAL : CURL_NETRC_IGNORED);
+    if (q->netrc)
+        set_str(t, CURLOPT_NETRC_FILE, q->netrc);
     set_long(t, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1);
     set_long(t, CURLOPT_HEADEROPT, CURLHEADER_SEPARATE);
     set_long(t, CURLOPT_NOSIGNAL, 1);

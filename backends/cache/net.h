@@ -46,12 +46,17 @@ struct mlc_net_request {
     /* Set by the caller, unchanged until on_done. */
     const char *url;
     const char *bearer; /* NULL: none */
+    const char *netrc;  /* file with logins for the hosts that it names (each
+                           hop gets its own host's); NULL: none */
     const char *const
         *headers;     /* extra "Name: value" lines, NULL-ended; NULL */
     const char *form; /* the body of a POST, on redirects too; NULL: a GET */
     bool has_range;
     uint64_t range_from;
-    uint64_t range_to;  /* exclusive; MLC_NET_TO_END: open-ended */
+    uint64_t range_to; /* exclusive; MLC_NET_TO_END: open-ended */
+    /* A redirect to url's path and a '/' is not followed, but handed over: it
+     * says that there is a directory. */
+    bool is_slash_final;
     bool is_body;       /* file bytes: Accept-Encoding: identity, HTTP/1.1, no
                            decompression; else gzip welcome and HTTP/2 */
     int64_t connect_ms; /* DNS, TCP and TLS, each hop; 0: 10 s */
