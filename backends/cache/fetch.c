@@ -60,6 +60,9 @@ struct fetch {
                            const char *error_code);
     void *arg;
     int (*map_status)(int status, const char *error_code);
+    void (*changed)(void *arg, uint64_t content);
+    uint64_t content;
+    const char *netrc;
 
     pthread_mutex_t lock;   /* taken before object.lock; all below */
     struct stream *streams; /* in flight */
@@ -281,6 +284,11 @@ head_of_part(struct stream *s, const struct mlc_net_head *h)
         (h->content_length == UINT64_MAX ||
          h->content_length == q->range_to - q->range_from))
         return 0;
+    if (s->f->changed && h->has_range && h->range_total != UINT64_MAX &&
+        h->range_total != mlc_object_size(s->obj)) {
+        log_answer(s, h, "another length than expected");
+        return stream_end(s, OUT_SIZE, -EREMOTEIO);
+    }
     if (s->is_news)
         log_answer(s, h, "not the range that was asked for");
     return stream_end(s, OUT_BAD, -EREMOTEIO);
@@ -544,12 +552,14 @@ judge_locked(struct fetch *f, struct stream *s, int r, int64_t now,
         *ret_is_stale = true;
         return -EIO;
     case OUT_SIZE:
+        *ret_is_stale = f->changed != NULL;
         return -EIO;
     case OUT_FULL:
         /* The object has told the readers, and remembers it. */
         f->is_idle = true;
         return 0;
     case OUT_REFUSED:
+        *ret_is_stale = f->changed && (s->status == 404 || s->status == 410);
         return s->refusal;
     case OUT_RESOLVE:
         /* Another stream may have learnt of it before. */
@@ -557,7 +567,10 @@ judge_locked(struct fetch *f, struct stream *s, int r, int64_t now,
             return 0;
         free(f->target);
         f->target = NULL;
-        return f->n_resolve++ < RESOLVE_MAX ? 0 : s->refusal;
+        if (f->n_resolve++ < RESOLVE_MAX)
+            return 0;
+        *ret_is_stale = f->changed && (s->status == 404 || s->status == 410);
+        return s->refusal;
     case OUT_BAD:
         if (f->n_bad++ >= BAD_MAX)
             return -EIO;
@@ -656,6 +669,8 @@ stream_done(struct mlc_net_request *q, int r)
     if (is_stale) {
         mlc_log_err(error, "%s: changed at its origin while it was fetched",
                     f->label);
+        if (f->changed)
+            f->changed(f->arg, f->content);
         mlc_object_kill(obj);
     } else if (error < 0) {
         mlc_object_fail(obj, from, to, error);
@@ -923,6 +938,7 @@ stream_new_locked(struct fetch *f, struct mlc_object *obj, uint64_t first,
         left = 1;
     s->q.url = s->url;
     s->q.is_body = true;
+    s->q.netrc = f->netrc;
     /* A small file comes whole: not every server has ranges of those. */
     s->q.has_range = mlc_object_n_pieces(obj) > 1 || s->fill > 0;
     s->q.range_from = first * MLC_PIECE + s->fill;
@@ -1093,6 +1109,9 @@ mlc_fetch_new(const struct mlc_fetch_conf *conf,
     f->bearer_refused = spec->bearer_refused;
     f->arg = spec->arg;
     f->map_status = spec->map_status;
+    f->changed = spec->changed;
+    f->content = spec->content;
+    f->netrc = spec->netrc;
     f->n_target = 1;
     f->timer.job.run = fetch_timer;
     f->url = strdup(spec->url);

@@ -43,6 +43,7 @@ struct mlc_fetch_spec {
     const char *url;      /* copied; always asked first, may redirect */
     const char *label;    /* copied */
     bool check_validator; /* ETag/Last-Modified of all answers must agree */
+    const char *netrc;    /* as in net.h; borrowed for the engine's life */
     /* Gives the token at each new request to 'url' (malloc'd, NULL: none);
      * may be NULL.  Must not block. */
     char *(*get_bearer)(void *arg);
@@ -54,6 +55,11 @@ struct mlc_fetch_spec {
     /* HTTP status (4xx other than 408, 429) to errno; NULL: 401, 403 EACCES,
      * else EIO. error_code: the X-Error-Code header or NULL. */
     int (*map_status)(int status, const char *error_code);
+    /* The origin has another file there, or none (404, 410): the object is
+     * dead. Any thread, must not block.  NULL: a wrong size or a 404 is an
+     * error like others, and only another validator ends the object. */
+    void (*changed)(void *arg, uint64_t content);
+    uint64_t content; /* for changed */
 };
 
 extern const struct mlc_feed_ops mlc_fetch_ops;
