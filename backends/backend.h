@@ -84,7 +84,7 @@ struct mlc_entry {
                          for -ENOENT, its absence) */
     unsigned mode;    /* permission bits; 0: 0644, 0755, as the kind */
     /* LOCAL: these bytes are finished content of an origin, verified when it
-     * was stored: writing in place is refused. */
+     * was stored: writing in place is refused.  PRIVATE: of an origin, too. */
     bool is_cached;
     /* LOCAL, INLINE: a reader is to see the old bytes or the new ones and
      * nothing in between: what is written after O_TRUNC takes the name when it
@@ -111,6 +111,9 @@ struct mlc_status {
 };
 
 #define MLC_BACKEND_CONCURRENT 1u
+/* Names beyond NAME_MAX, as far as the kernel takes them, are looked up, too;
+ * none of them can lie on disk, nor be listed. */
+#define MLC_BACKEND_LONG_NAMES 2u
 
 struct mlc_backend {
     const char *name;    /* directory under the mount: [a-z0-9_]+, unique */

@@ -204,6 +204,7 @@ open_object(struct mlc_fs *fs, struct mlc_node *n, const char *path,
             struct mlc_op *op, struct mlc_ask *ask, struct mlc_handle *h)
 {
     enum mlc_object_state state;
+    uint64_t content;
     int r;
 
     if (is_at_home(fs, n, path))
@@ -212,7 +213,9 @@ open_object(struct mlc_fs *fs, struct mlc_node *n, const char *path,
     if (r < 0)
         return r;
     state = mlc_object_get_state(h->obj);
-    if (state == MLC_OBJECT_DEAD || mlc_object_size(h->obj) != n->size) {
+    content = mlc_object_content(h->obj);
+    if (state == MLC_OBJECT_DEAD || mlc_object_size(h->obj) != n->size ||
+        (content && content != n->content)) {
         mlc_object_unref(h->obj);
         h->obj = NULL;
         mlc_node_detach_all(fs, n);
@@ -263,6 +266,9 @@ open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
     case MLC_NODE_PRIVATE:
         h->fd = mlc_open_beneath(n->domain->privfd, n->text, O_RDONLY, 0);
         op->fi.keep_cache = 1;
+        /* Replaced by other content since: the kernel looks it up again. */
+        if (h->fd == -ENOENT)
+            return -ESTALE;
         return h->fd < 0 ? h->fd : 0;
     case MLC_NODE_OBJECT:
         return open_object(fs, n, path, op, ask, h);

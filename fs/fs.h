@@ -62,11 +62,12 @@ struct mlc_link; /* a name in a directory: node.c's own */
 /* One content; what the kernel calls an inode. Its address is the nodeid. */
 struct mlc_node {
     struct mlc_domain *domain; /* immutable */
-    /* Written under table.lock, read without: becomes LOCAL, nothing else. */
+    /* Written under table.lock, read without: becomes LOCAL or PRIVATE when the
+     * bytes are at home, nothing else. */
     _Atomic(enum mlc_node_type) type;
     bool is_root;             /* immutable; a domain's root directory */
     bool is_status_dir;       /* immutable; the virtual .mlcachefs/ */
-    atomic_bool is_cached;    /* atomic; LOCAL: verified content */
+    atomic_bool is_cached;    /* atomic; LOCAL, PRIVATE: verified content */
     atomic_bool is_whole;     /* atomic; see struct mlc_entry */
     struct mlc_link *links;   /* table.lock; NULL: unlinked or replaced */
     uint64_t nlookup;         /* table.lock; the kernel's references */
@@ -76,12 +77,12 @@ struct mlc_node {
     struct mlc_node *id_next; /* table.lock; chain of the id hash */
     struct mlc_node *all_prev, *all_next; /* table.lock; every node */
     bool is_in_ids;                       /* table.lock */
-    uint64_t content;           /* immutable; OBJECT, INLINE, SYMLINK, ... */
-    uint64_t size;              /* immutable; not of LOCAL, DIR */
-    _Atomic uint64_t present;   /* atomic; OBJECT: bytes on disk at last */
-    int64_t mtime_ms;           /* immutable; likewise */
-    unsigned mode;              /* immutable; permission bits; 0: default */
-    char *text;                 /* immutable; owned */
+    uint64_t content;         /* immutable; OBJECT, INLINE, SYMLINK, ... */
+    uint64_t size;            /* immutable; not of LOCAL, DIR */
+    _Atomic uint64_t present; /* atomic; OBJECT: bytes on disk at last */
+    int64_t mtime_ms;         /* immutable; likewise */
+    unsigned mode;            /* immutable; permission bits; 0: default */
+    char *text;               /* immutable, but for OBJECT -> PRIVATE; owned */
     struct mlc_handle *handles; /* table.lock; open ones */
     /* LOCAL: size and times at the last open: the page cache is kept while
      * they stay. */
@@ -139,6 +140,7 @@ struct mlc_op {
     int64_t (*deadline)(struct mlc_op *op);
     int64_t start_ms;
     int64_t woken_ms;        /* parking.lock; when something came, 0: never */
+    int64_t asked_ms;        /* parking.lock; mlc_ask's deadline_ms */
     bool is_read;            /* answered after look-ups at shutdown */
     enum mlc_op_state state; /* parking.lock */
     bool is_woken;           /* parking.lock */

@@ -11,6 +11,7 @@
 #include "fs/fs.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +67,21 @@ is_private(const struct mlc_domain *d, const char *path)
     return mlc_path_is_under(rel, MLC_PRIVATE_DIR);
 }
 
+/* A backend's name may be longer than any on disk. */
+static bool
+has_long_name(const char *path)
+{
+    for (;;) {
+        size_t len = strcspn(path, "/");
+
+        if (len > NAME_MAX)
+            return true;
+        if (!path[len])
+            return false;
+        path += len + 1;
+    }
+}
+
 int
 mlc_local_parent(const struct mlc_domain *d, const char *path, bool make,
                  const char **ret_base)
@@ -76,6 +92,8 @@ mlc_local_parent(const struct mlc_domain *d, const char *path, bool make,
 
     if (is_private(d, path))
         return make ? -EPERM : -ENOENT;
+    if (has_long_name(path))
+        return -ENAMETOOLONG;
     base = mlc_domain_base(d, path, &rel);
     fd = mlc_open_parent(base->fd, rel, ret_base);
     if (fd == -ENOENT && make) {
@@ -102,7 +120,7 @@ mlc_local_stat(const struct mlc_domain *d, const char *path, struct stat *ret,
         return fstat(base->fd, ret) < 0 ? -errno : 0;
     }
     dirfd = mlc_local_parent(d, path, false, &name);
-    if (dirfd == -ELOOP || dirfd == -ENOTDIR)
+    if (dirfd == -ELOOP || dirfd == -ENOTDIR || dirfd == -ENAMETOOLONG)
         return -ENOENT;
     if (dirfd < 0)
         return dirfd;
@@ -122,7 +140,7 @@ mlc_local_open(const struct mlc_domain *d, const char *path, int flags,
     const struct mlc_base *base;
     const char *rel;
 
-    if (is_private(d, path))
+    if (is_private(d, path) || has_long_name(path))
         return -ENOENT;
     base = mlc_domain_base(d, path, &rel);
     return mlc_open_beneath(base->fd, rel, flags | O_NOFOLLOW, mode);

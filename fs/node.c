@@ -406,9 +406,12 @@ int
 mlc_node_child_path(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
                     char **ret_path)
 {
-    if (strlen(name) > NAME_MAX)
+    bool is_long = strlen(name) > NAME_MAX;
+
+    if (is_long && !(dir->domain->backend->flags & MLC_BACKEND_LONG_NAMES))
         return -ENAMETOOLONG;
-    if (!mlc_name_is_safe(name))
+    /* The kernel gives us no '/'. */
+    if (!is_long && !mlc_name_is_safe(name))
         return -EINVAL;
     MLC_LOCK_SCOPE(&fs->table.lock);
     return path_locked(dir, name, ret_path);
@@ -469,6 +472,20 @@ is_same_locked(struct mlc_fs *fs, struct mlc_node *n, enum mlc_node_type type,
         n->type = MLC_NODE_LOCAL;
         n->is_cached = true;
         add_id_locked(&fs->table, n, id);
+        return true;
+    }
+    if (n->type == MLC_NODE_OBJECT && type == MLC_NODE_PRIVATE) {
+        char *text;
+
+        if (n->content != e->content || n->size != e->size)
+            return false;
+        text = strdup(e->text);
+        if (!text)
+            return false;
+        /* Who finds the new type without the lock finds the text, too. */
+        n->text = text;
+        n->type = MLC_NODE_PRIVATE;
+        n->is_cached = e->is_cached;
         return true;
     }
     /* Nobody's pages depend on which file that is. */

@@ -122,13 +122,15 @@ mlc_op_new(struct mlc_fs *fs, fuse_req_t req,
     op->ctx = *fuse_req_ctx(req);
     op->deadline = mlc_op_lookup_deadline;
     op->start_ms = mlc_mono_ms();
+    op->asked_ms = op->start_ms + fs->cache->lookup_ms;
     return op;
 }
 
 int64_t
 mlc_op_lookup_deadline(struct mlc_op *op)
 {
-    return op->start_ms + op->fs->cache->lookup_ms + GRACE_MS;
+    return op->asked_ms < MLC_NEVER_MS - GRACE_MS ? op->asked_ms + GRACE_MS
+                                                  : MLC_NEVER_MS;
 }
 
 int64_t
@@ -219,6 +221,7 @@ drive(struct mlc_op *op)
                 continue;
             } else {
                 op->state = MLC_OP_PARKED;
+                op->asked_ms = ask.deadline_ms;
                 op->prev = NULL;
                 op->next_parked = p->head;
                 if (p->head)

@@ -47,7 +47,7 @@ mlc_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
         mlc_hide(fs, dir->domain, path);
     if (r == 0 && unlinkat(dirfd, base, 0) < 0)
         r = -errno;
-    if (r == 0 || (r == -ENOENT && remote)) {
+    if (r == 0 || ((r == -ENOENT || r == -ENAMETOOLONG) && remote)) {
         mlc_node_detach(fs, dir, name);
         mlc_domain_removed(dir->domain, path);
         r = 0;

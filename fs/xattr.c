@@ -106,9 +106,11 @@ state_of(struct mlc_fs *fs, struct mlc_node *n, const char *path)
                                     : "cached";
         break;
     }
+    case MLC_NODE_PRIVATE:
+        state = n->is_cached ? "cached" : "view";
+        break;
     case MLC_NODE_SYMLINK:
     case MLC_NODE_INLINE:
-    case MLC_NODE_PRIVATE:
     case MLC_NODE_STATUS:
         state = "view";
         break;

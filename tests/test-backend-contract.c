@@ -123,7 +123,8 @@ functions_come_in_sets(void **state)
             assert_non_null(b->lookup);
         if (b->open && b->priv_size)
             assert_non_null(b->close);
-        assert_int_equal(b->flags & ~MLC_BACKEND_CONCURRENT, 0);
+        assert_int_equal(
+            b->flags & ~(MLC_BACKEND_CONCURRENT | MLC_BACKEND_LONG_NAMES), 0);
     }
 }
 

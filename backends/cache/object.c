@@ -64,6 +64,7 @@ mlc_object_new(struct mlc_store *s, const struct mlc_object_spec *spec,
     obj->store = s;
     memcpy(obj->name, name, MLC_NAME_LEN);
     obj->size = spec->size;
+    obj->content = spec->content;
     obj->n_pieces = spec->size / MLC_PIECE + (spec->size % MLC_PIECE ? 1 : 0);
     obj->digest = spec->digest;
     obj->map_fd = -1;
@@ -1068,6 +1069,12 @@ const char *
 mlc_object_label(const struct mlc_object *obj)
 {
     return obj->label;
+}
+
+uint64_t
+mlc_object_content(const struct mlc_object *obj)
+{
+    return obj->content;
 }
 
 /* --- the feed's side ----------------------------------------------------- */

@@ -62,6 +62,7 @@ struct mlc_object_spec {
     const char *label; /* for log lines: domain and path; copied */
     uint64_t size;     /* bytes; UNKNOWN comes with web/ */
     struct mlc_digest digest; /* kind NONE: length alone */
+    uint64_t content; /* what look-up said in mlc_entry; 0: not of interest */
     /* Where the finished file goes: relpath below homefd (borrowed for the
      * store's life); copied.  Parents are made, an existing name replaced. */
     int homefd;
@@ -140,6 +141,7 @@ int64_t mlc_object_progress_ms(struct mlc_object *obj);
 void mlc_object_file_id(const struct mlc_object *obj, dev_t *ret_dev,
                         ino_t *ret_ino);
 const char *mlc_object_label(const struct mlc_object *obj);
+uint64_t mlc_object_content(const struct mlc_object *obj);
 
 /* --- the feed's side ------------------------------------------------- */
 

@@ -86,6 +86,7 @@ struct mlc_object {
     struct mlc_object *prev_live, *next_live; /* store.lock */
     struct mlc_store *store; /* immutable, as all up to the lock */
     char *key;
+    uint64_t content; /* immutable */
     char *label;
     uint8_t name[MLC_NAME_LEN];
     uint64_t size;

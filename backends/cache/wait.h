@@ -37,7 +37,8 @@ struct mlc_ask {
     struct mlc_wait *(*get_wait)(struct mlc_ask *ask);
     void *arg;
     /* Monotonic; the network work that this question starts is done by then.
-     */
+     * Who lets the asker wait for something that may rightly take longer, and
+     * ends by itself, moves it on. */
     int64_t deadline_ms;
     /* Only what is known already: start nothing, return -EAGAIN instead. */
     bool only_known;
