@@ -57,6 +57,12 @@ read_clock_file(int64_t *ret_ms)
     return true;
 }
 
+bool
+mlc_clock_is_file(void)
+{
+    return clock_path != NULL;
+}
+
 int64_t
 mlc_real_ms(void)
 {

@@ -9,6 +9,7 @@
 #define MLC_UTIL_CLOCK_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -19,6 +20,9 @@ int64_t mlc_real_ms(void);
 /* path: copied; NULL: the system's clock.  Call before threads start.  0 or
  * -ENOMEM. */
 int mlc_clock_use_file(const char *path);
+/* May real time be set by that file?  Then it says nothing of how long a moment
+ * to come is off. */
+bool mlc_clock_is_file(void);
 /* A CLOCK_MONOTONIC timespec 'ms' after now, for pthread_cond_timedwait on a
  * condition made by mlc_cond_init().  Less than 0: now; MLC_NEVER_MS and the
  * like: some decades from now. */

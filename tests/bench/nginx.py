@@ -34,6 +34,7 @@ http {{
         listen 127.0.0.1:{port};
         root {root};
         autoindex on;
+        {gzip}
     }}
 }}
 """
@@ -43,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="serve a folder with nginx")
     parser.add_argument("--root", required=True)
     parser.add_argument("--work", required=True)
+    parser.add_argument("--gzip", action="store_true", help="compress whatever may be")
     parser.add_argument("--info", required=True, help="file to write the URL to")
     args = parser.parse_args()
 
@@ -56,6 +58,7 @@ def main() -> None:
     path = os.path.join(work, "nginx.conf")
     with open(path, "w", encoding="utf-8") as file:
         file.write(CONFIG.format(user="user root;" if os.geteuid() == 0 else "", work=work,
+                                 gzip="gzip on; gzip_types *; gzip_min_length 1;" if args.gzip else "",
                                  port=port, root=os.path.abspath(args.root)))
     with open(f"{args.info}.tmp", "w", encoding="utf-8") as file:
         file.write(f"http://127.0.0.1:{port}")

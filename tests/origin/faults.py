@@ -16,6 +16,7 @@ The file is a list of entries; the first that matches and isn't used up applies:
     "flip_at": OFFSET                            the byte there (in the whole file) is inverted
     "length_delta": D                            Content-Length, Content-Range's total and
                                                  X-Linked-Size are wrong by so much
+    "overrun": true                              the body goes on beyond the length declared
     "drop_header": NAME or [NAMES]               not sent
 
 `times` is counted per id, for as long as the server runs; `set` below gives a new id to entries
@@ -81,6 +82,7 @@ class Fault(dict):
         elif response.status == 200:
             response.declared = max(0, len(response.body) + delta)
             response.close_after = True
+            response.overrun = self.get("overrun", False)
 
     def dropped_headers(self) -> list[str]:
         names = self.get("drop_header", [])

@@ -35,6 +35,8 @@ class Request:
 
     def __init__(self, method: str, target: str, headers: dict, body: bytes = b""):
         self.method = method
+        if target.startswith("http://"):  # as a proxy is asked
+            target = "/" + target[len("http://"):].partition("/")[2]
         self.target = target
         self.headers = headers
         self.body = body
@@ -72,7 +74,8 @@ class Response:
     """What an application answers.
 
     `offset` is where in the whole file the body begins; `declared` is the Content-Length to
-    send when it isn't the body's own; `chunked` sends no length.
+    send when it isn't the body's own; `chunked` sends no length; with `overrun` the body goes on
+    beyond what was declared.
     """
 
     def __init__(self, status: int, headers: Optional[dict] = None,
@@ -83,6 +86,7 @@ class Response:
         self.offset = offset
         self.chunked = chunked
         self.declared: Optional[int] = None
+        self.overrun = False
         self.close_after = False
 
     def discard(self) -> None:
@@ -290,7 +294,8 @@ class Connection:
     def _send_body(self, response: Response, fault, record: dict) -> bool:
         """Send the body up to where it is cut; true when that was all that was declared."""
         length = len(response.body)
-        end = length if response.declared is None else min(length, response.declared)
+        end = (length if response.declared is None or response.overrun
+               else min(length, response.declared))
         if fault.get("truncate_at") is not None:
             end = min(end, fault["truncate_at"])
         flip = None if fault.get("flip_at") is None else fault["flip_at"] - response.offset

@@ -8,10 +8,13 @@ A file whose name includes the query (`name?a=b`) is preferred to one without it
     /_/redirect/CODE/N/PATH     N redirects        /_/away/PATH         302 to the other host
     /_/named/NAME/PATH          Content-Disposition with that name
     /_/auth/TOKEN/PATH          401 without `Authorization: Bearer TOKEN` or ?token=TOKEN
+    /_/basic/USER:WORD/PATH     401 without that login
+    /_/html/PATH                as text/html
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import mimetypes
 import os
@@ -60,10 +63,14 @@ class Web:
 
     def _special(self, request: Request, word: str, rest: str) -> Response:
         first, _, after = rest.partition("/")
+        if not first:
+            return text_response(404, "Not Found")
         if word == "status":
             return text_response(int(first), "as asked for")
         if word == "redirect":
             hops, _, path = after.partition("/")
+            if not hops:
+                return text_response(404, "Not Found")
             left = int(hops) - 1
             target = f"/_/redirect/{first}/{left}/{path}" if left > 0 else f"/{path}"
             query = f"?{request.query}" if request.query else ""
@@ -75,6 +82,16 @@ class Web:
                              request.headers.get("authorization", "")[len("Bearer "):]):
                 return text_response(401, "Unauthorized", {"WWW-Authenticate": "Bearer"})
             return self.serve(request, after)
+        if word == "basic":
+            login = "Basic " + base64.b64encode(urllib.parse.unquote(first).encode()).decode()
+            if request.headers.get("authorization") != login:
+                return text_response(401, "Unauthorized",
+                                     {"WWW-Authenticate": 'Basic realm="here"'})
+            return self.serve(request, after)
+        if word == "html":
+            response = self.serve(request, rest)
+            response.headers["Content-Type"] = "text/html; charset=utf-8"
+            return response
         if word == "nohead" and request.method == "HEAD":
             return text_response(405, "Method Not Allowed", {"Allow": "GET"})
         response = self.serve(request, after if word == "named" else rest,
@@ -82,7 +99,8 @@ class Web:
         if word == "named":
             response.headers["Content-Disposition"] = f'attachment; filename="{first}"'
         elif word == "plain":
-            del response.headers["ETag"], response.headers["Last-Modified"]
+            for name in ("ETag", "Last-Modified"):
+                response.headers.pop(name, None)
         elif word == "gzip" and isinstance(response.body, FileBody):
             with response.body.file as file:
                 response.body = gzip.compress(file.read(), 1)

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: MIT */
+/* Bodies whose length nobody tells: fetched whole while the look-up waits.
+ *
+ * The network thread fills pieces from the budget, the pool writes them
+ * straight to the body's home; at most MAX_WRITES are under way, then the
+ * transfer pauses.  Whatever ends it, the record is made last, so that an
+ * unfinished body is never known.  A stream that nobody waits for any more (all
+ * look-ups were interrupted) ends at the next bytes. */
+#include "config.h"
+
+#include "backends/web_i.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backends/cache/budget.h"
+#include "backends/cache/cache.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
+#include "backends/util/log.h"
+#include "backends/util/path.h"
+
+#define MAX_WRITES  4
+#define MEMO_MS     1000
+#define JUST_NOW_MS 250
+#define TOO_BIG_MS  30000
+/* Until the look-up that asked comes to wait. */
+#define FIRST_WAIT_MS 2000
+
+struct chunk {
+    struct mlc_job job;
+    struct mlc_web_stream *s;
+    void *piece;
+    size_t len;
+    uint64_t off;
+};
+
+struct mlc_web_stream {
+    struct mlc_net_request q;    /* first */
+    struct mlc_web *web;         /* immutable */
+    char *path, *url;            /* immutable */
+    char *request_url;           /* immutable; may hold a token */
+    uint64_t gen;                /* immutable */
+    int64_t start_ms;            /* immutable */
+    struct mlc_web_stream *next; /* web.lock */
+    struct mlc_waitlist waiters; /* web.lock */
+    bool is_ended;               /* web.lock */
+    int r;                       /* web.lock, when ended */
+    int64_t until_ms;            /* web.lock; monotonic: forgotten then */
+    void *piece;                 /* network thread; being filled */
+    size_t fill;
+    uint64_t total; /* network thread; bytes taken */
+    char *head;     /* on_done's, then the end's */
+    int status;
+    int result;           /* likewise */
+    struct mlc_job job;   /* the end */
+    pthread_mutex_t lock; /* leaf */
+    int fd;               /* immutable until the end */
+    unsigned n_writes;    /* lock */
+    int write_r;          /* lock */
+    bool is_done;         /* lock; on_done began */
+    bool is_paused;       /* lock */
+};
+
+static void
+stream_free(struct mlc_web_stream *s)
+{
+    char home[MLC_WEB_BODY_PATH];
+
+    if (!s)
+        return;
+    if (s->fd >= 0) { /* it did not come to its end */
+        close(s->fd);
+        mlc_web_body_path(s->gen, home);
+        unlinkat(s->web->d->privfd, home, 0);
+    }
+    if (s->piece)
+        mlc_budget_give_piece(s->web->d->cache->budget, s->piece);
+    free(s->path);
+    free(s->url);
+    if (s->request_url)
+        explicit_bzero(s->request_url, strlen(s->request_url));
+    free(s->request_url);
+    free(s->head);
+    free(s->waiters.items);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+MLC_DEFINE_CLEANUP(stream, struct mlc_web_stream *, stream_free);
+
+/* --- writing (pool) -------------------------------------------------- */
+
+static void end_run(struct mlc_job *job);
+
+static int
+write_all(int fd, const char *data, size_t len, uint64_t off)
+{
+    while (len > 0) {
+        ssize_t n = pwrite(fd, data, len, (off_t)off);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        data += n;
+        off += (uint64_t)n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+static void
+chunk_run(struct mlc_job *job)
+{
+    struct chunk *c = (struct chunk *)(void *)job;
+    struct mlc_web_stream *s = c->s;
+    struct mlc_cache *cache = s->web->d->cache;
+    bool is_last;
+    int r;
+
+    r = write_all(s->fd, c->piece, c->len, c->off);
+    mlc_budget_give_piece(cache->budget, c->piece);
+    free(c);
+    pthread_mutex_lock(&s->lock);
+    s->n_writes--;
+    if (r < 0 && s->write_r == 0)
+        s->write_r = r;
+    if (s->is_paused && !s->is_done) {
+        s->is_paused = false;
+        mlc_net_resume(cache->net, &s->q);
+    }
+    is_last = s->is_done && s->n_writes == 0;
+    pthread_mutex_unlock(&s->lock);
+    if (is_last)
+        mlc_pool_submit(cache->pool, MLC_LANE_SLOW, &s->job);
+}
+
+/* --- the answer (network thread) ------------------------------------- */
+
+static int
+on_head(struct mlc_net_request *q, const struct mlc_net_head *h)
+{
+    struct mlc_web_stream *s = (struct mlc_web_stream *)(void *)q;
+
+    s->status = h->status;
+    if (h->status < 200 || h->status > 299 || h->status == 206)
+        return -EREMOTEIO;
+    if (h->content_length != UINT64_MAX &&
+        h->content_length > s->web->max_unsized)
+        return -EFBIG;
+    return 0;
+}
+
+/* Gives the piece to the pool. */
+static int
+flush(struct mlc_web_stream *s)
+{
+    struct chunk *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return -ENOMEM;
+    c->job.run = chunk_run;
+    c->s = s;
+    c->piece = mlc_steal(&s->piece);
+    c->len = s->fill;
+    c->off = s->total - s->fill;
+    s->fill = 0;
+    pthread_mutex_lock(&s->lock);
+    s->n_writes++;
+    pthread_mutex_unlock(&s->lock);
+    mlc_pool_submit(s->web->d->cache->pool, MLC_LANE_QUICK, &c->job);
+    return 0;
+}
+
+static bool
+is_wanted(struct mlc_web_stream *s)
+{
+    if (mlc_mono_ms() - s->start_ms < FIRST_WAIT_MS)
+        return true;
+    MLC_LOCK_SCOPE(&s->web->lock);
+    return mlc_waitlist_is_wanted(&s->waiters);
+}
+
+/* May more be taken now?  0, -EAGAIN (it will be resumed), or an error. */
+static int
+check_room(struct mlc_web_stream *s)
+{
+    MLC_LOCK_SCOPE(&s->lock);
+
+    if (s->write_r < 0)
+        return s->write_r;
+    s->is_paused = s->n_writes >= MAX_WRITES;
+    return s->is_paused ? -EAGAIN : 0;
+}
+
+static int
+on_body(struct mlc_net_request *q, const void *data, size_t len)
+{
+    struct mlc_web_stream *s = (struct mlc_web_stream *)(void *)q;
+    struct mlc_budget *budget = s->web->d->cache->budget;
+    const char *p = data;
+    void *spare[4] = {NULL};
+    size_t n_spare, n = 0;
+    int r;
+
+    if (len > s->web->max_unsized - s->total)
+        return -EFBIG;
+    if (!is_wanted(s))
+        return -ECANCELED;
+    r = check_room(s);
+    if (r < 0)
+        return r;
+    /* All pieces that this takes, or none: the same bytes come again. */
+    n_spare = (s->fill + len + MLC_PIECE - 1) / MLC_PIECE - (s->piece ? 1 : 0);
+    if (n_spare > sizeof(spare) / sizeof(*spare))
+        return -EFBIG;
+    while (n < n_spare && (spare[n] = mlc_budget_take_piece(budget)))
+        n++;
+    if (n < n_spare) {
+        while (n > 0)
+            mlc_budget_give_piece(budget, spare[--n]);
+        return -EAGAIN; /* resumed when the budget has some again */
+    }
+    while (len > 0 && r == 0) {
+        size_t part = MLC_PIECE - s->fill;
+
+        if (!s->piece)
+            s->piece = spare[--n];
+        if (part > len)
+            part = len;
+        memcpy((char *)s->piece + s->fill, p, part);
+        s->fill += part;
+        s->total += part;
+        p += part;
+        len -= part;
+        if (s->fill == MLC_PIECE)
+            r = flush(s);
+    }
+    while (n > 0)
+        mlc_budget_give_piece(budget, spare[--n]);
+    return r;
+}
+
+static void
+on_done(struct mlc_net_request *q, int r)
+{
+    struct mlc_web_stream *s = (struct mlc_web_stream *)(void *)q;
+    bool is_last;
+
+    s->head = mlc_net_take_headers(q);
+    if (r == 0 && s->fill > 0)
+        r = flush(s);
+    s->result = r;
+    pthread_mutex_lock(&s->lock);
+    s->is_done = true;
+    is_last = s->n_writes == 0;
+    pthread_mutex_unlock(&s->lock);
+    if (is_last)
+        mlc_pool_submit(s->web->d->cache->pool, MLC_LANE_SLOW, &s->job);
+}
+
+/* --- the end (pool, SLOW) -------------------------------------------- */
+
+static const char *
+find_header(const void *arg, const char *name)
+{
+    return mlc_headers_find(arg, name);
+}
+
+/* The body is on disk: it is known from here on. */
+static int
+publish(struct mlc_web_stream *s)
+{
+    struct mlc_web_rec rec = {
+        .kind = MLC_WEB_FILE,
+        .fetched_ms = mlc_real_ms(),
+        .gen = s->gen,
+        .size = s->total,
+        .is_stored = true,
+        .is_whole = true,
+        .is_checked = true,
+    };
+
+    if (fdatasync(s->fd) < 0)
+        return -errno;
+    rec.path = strdup(s->path);
+    if (!rec.path ||
+        (s->head && mlc_web_read_headers(&rec, find_header, s->head) < 0)) {
+        mlc_web_rec_done(&rec);
+        return -ENOMEM;
+    }
+    if (rec.mtime_ms == 0)
+        rec.mtime_ms = rec.fetched_ms;
+    return mlc_web_put(s->web, &rec);
+}
+
+static void
+log_end(struct mlc_web_stream *s, int r)
+{
+    mlc_autofree char *url = mlc_url_redact(s->url);
+
+    atomic_fetch_add(&s->web->errors, 1);
+    if (r == -EFBIG)
+        mlc_warn(
+            "web: %s: no length is told, and more than max_unsized=%" PRIu64
+            " bytes come",
+            url ? url : "?", s->web->max_unsized);
+    else if (r == -EREMOTEIO)
+        mlc_warn("web: %s: HTTP status %d", url ? url : "?", s->status);
+    else if (r != -ECANCELED)
+        mlc_warn("web: %s: %s", url ? url : "?", strerror(-r));
+}
+
+static void
+end_run(struct mlc_job *job)
+{
+    struct mlc_web_stream *s =
+        (void *)((char *)job - offsetof(struct mlc_web_stream, job));
+    struct mlc_web *web = s->web;
+    struct mlc_waitlist waiters;
+    char home[MLC_WEB_BODY_PATH];
+    int64_t memo_ms = MEMO_MS;
+    int r = s->result;
+
+    if (r == 0)
+        r = s->write_r;
+    if (r == 0)
+        r = publish(s);
+    if (r < 0) {
+        log_end(s, r);
+        mlc_web_body_path(s->gen, home);
+        unlinkat(web->d->privfd, home, 0);
+    }
+    close(s->fd);
+    s->fd = -1;
+    if (s->piece)
+        mlc_budget_give_piece(web->d->cache->budget, mlc_steal(&s->piece));
+    switch (r) {
+    case 0:
+        memo_ms = JUST_NOW_MS;
+        break;
+    case -EFBIG:
+        memo_ms = TOO_BIG_MS;
+        break;
+    case -ENOSPC:
+    case -ENOMEM:
+    case -ETIMEDOUT:
+    case -EHOSTUNREACH:
+        break;
+    default:
+        r = -EIO;
+        break;
+    }
+    pthread_mutex_lock(&web->lock);
+    s->is_ended = true;
+    s->r = r;
+    s->until_ms = mlc_mono_ms() + memo_ms;
+    mlc_waitlist_take(&s->waiters, &waiters);
+    pthread_mutex_unlock(&web->lock);
+    /* It may be gone by now. */
+    mlc_waitlist_wake(&waiters);
+}
+
+/* --- what the others call -------------------------------------------- */
+
+/* The stream for path; those that are over and forgotten go. */
+static struct mlc_web_stream *
+find_locked(struct mlc_web *web, const char *path)
+{
+    int64_t now = mlc_mono_ms();
+    struct mlc_web_stream *found = NULL;
+
+    for (struct mlc_web_stream **p = &web->streams; *p;) {
+        struct mlc_web_stream *s = *p;
+
+        if (s->is_ended && s->until_ms <= now) {
+            *p = s->next;
+            stream_free(s);
+            continue;
+        }
+        if (strcmp(s->path, path) == 0)
+            found = s;
+        p = &s->next;
+    }
+    return found;
+}
+
+static void
+forget_locked(struct mlc_web *web, struct mlc_web_stream *s)
+{
+    struct mlc_web_stream **p = &web->streams;
+
+    while (*p != s)
+        p = &(*p)->next;
+    *p = s->next;
+    stream_free(s);
+}
+
+static struct mlc_web_stream *
+stream_new(struct mlc_web *web, const char *path, const char *url, bool is_raw)
+{
+    __attribute__((cleanup(mlc_cleanup_stream))) struct mlc_web_stream *s =
+        calloc(1, sizeof(*s));
+    char home[MLC_WEB_BODY_PATH];
+
+    if (!s)
+        return NULL;
+    pthread_mutex_init(&s->lock, NULL);
+    s->fd = -1;
+    s->web = web;
+    s->gen = mlc_web_new_gen();
+    s->start_ms = mlc_mono_ms();
+    s->job.run = end_run;
+    s->path = strdup(path);
+    s->url = strdup(url);
+    s->request_url = mlc_web_request_url(web, url);
+    if (!s->path || !s->url || !s->request_url)
+        return NULL;
+    mlc_web_body_path(s->gen, home);
+    s->fd = mlc_open_beneath(web->d->privfd, home,
+                             O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    if (s->fd < 0)
+        return NULL;
+    s->q.url = s->request_url;
+    s->q.netrc = web->netrc;
+    s->q.is_body = is_raw;
+    s->q.stall_ms = web->d->cache->fetch.timeout_ms;
+    s->q.on_head = on_head;
+    s->q.on_body = on_body;
+    s->q.on_done = on_done;
+    return mlc_steal(&s);
+}
+
+int
+mlc_web_stream_start(struct mlc_web *web, const char *path, const char *url,
+                     bool is_raw)
+{
+    struct mlc_web_stream *s = stream_new(web, path, url, is_raw);
+    struct mlc_web_stream *old;
+
+    if (!s)
+        return -ENOMEM;
+    pthread_mutex_lock(&web->lock);
+    old = find_locked(web, path);
+    if (old && !old->is_ended) {
+        pthread_mutex_unlock(&web->lock);
+        stream_free(s);
+        return 0;
+    }
+    if (old)
+        forget_locked(web, old);
+    s->next = web->streams;
+    web->streams = s;
+    pthread_mutex_unlock(&web->lock);
+    if (mlc_net_start(web->d->cache->net, &s->q) < 0) {
+        pthread_mutex_lock(&web->lock);
+        forget_locked(web, s);
+        pthread_mutex_unlock(&web->lock);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+int
+mlc_web_stream_wait(struct mlc_web *web, const char *path, struct mlc_ask *ask)
+{
+    struct mlc_web_stream *s;
+
+    MLC_LOCK_SCOPE(&web->lock);
+    s = find_locked(web, path);
+    if (!s)
+        return -ENOENT;
+    if (s->is_ended)
+        return s->r;
+    if (ask->only_known)
+        return -EAGAIN;
+    /* It ends by itself, when nothing comes for 'timeout='. */
+    ask->deadline_ms = MLC_NEVER_MS;
+    return mlc_waitlist_add(&s->waiters, ask);
+}
+
+void
+mlc_web_streams_free(struct mlc_web *web)
+{
+    while (web->streams) {
+        struct mlc_web_stream *s = web->streams;
+
+        web->streams = s->next;
+        for (size_t i = 0; i < s->waiters.n; i++)
+            mlc_wait_unref(s->waiters.items[i]);
+        stream_free(s);
+    }
+}
