@@ -389,6 +389,22 @@ store_for(struct mlc_fs *fs, struct mlc_domain *d)
     return 0;
 }
 
+/* A directory with nothing in it, and no name. */
+static int
+open_empty(void)
+{
+    char path[] = "/tmp/mlcachefs.XXXXXX";
+    int fd;
+
+    if (!mkdtemp(path))
+        return -errno;
+    fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        fd = -errno;
+    rmdir(path);
+    return fd;
+}
+
 /* STORE/NAME, for backends that have no place of their own. */
 static int
 place_default(struct mlc_fs *fs, struct mlc_domain *d)
@@ -406,6 +422,9 @@ place_default(struct mlc_fs *fs, struct mlc_domain *d)
     }
     d->bases[0].fd =
         openat(fs->storefd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    /* In a store of before, that can only be read. */
+    if (d->bases[0].fd < 0 && errno == ENOENT && fs->is_read_only)
+        d->bases[0].fd = open_empty();
     return d->bases[0].fd < 0 ? mlc_log_err(-errno, "%s: %m", d->bases[0].path)
                               : 0;
 }

@@ -100,6 +100,9 @@ read_only_disk() {
     mount_ready "$tmp/disk/store" "$tmp/mnt" ro
     assert_equal "the file" kept "$(cat "$tmp/mnt/hf/file")"
     assert_error "Read-only file system" touch "$tmp/mnt/hf/new"
+    # A domain that this store never had is empty.
+    assert_equal "web/" "" "$(ls "$tmp/mnt/web")"
+    assert_error "No such file" stat "$tmp/mnt/web/x"
     unmount "$tmp/mnt"
 }
 
