@@ -139,7 +139,9 @@ struct mlc_backend {
      * duplicates are fine).  NULL: only what is on disk is listed. */
     int (*list)(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
                 mlc_list_fn *emit, void *arg);
-    /* Required where lookup answers OBJECT. A reference for the caller. */
+    /* Required where lookup answers OBJECT. A reference for the caller.
+     * -ESTALE: there is no such object any more, or it came home: the name is
+     * looked up again. */
     int (*locate)(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
                   struct mlc_object **ret);
     /* NULL: no name on disk is hidden from listings (it is still found by
