@@ -148,8 +148,8 @@ static int
 open_whole(struct mlc_fs *fs, struct mlc_node *n, const char *path,
            struct mlc_op *op, struct mlc_handle *h)
 {
+    struct stat st = {0};
     double timeout;
-    struct stat st;
     int r;
 
     r = mlc_local_may_own(fs, &op->ctx);
