@@ -138,7 +138,7 @@ set_ref(struct mlc_hf_repo *repo, const char *rev, const char *sha,
             return false;
         repo->refs = f;
         f += repo->n_refs;
-        f->rev = strdup(rev);
+        *f = (struct mlc_hf_ref){.rev = strdup(rev)};
         if (!f->rev)
             return false;
         repo->n_refs++;

@@ -350,7 +350,8 @@ setattr(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *n,
     else if (r == -ENOENT)
         r = -ESTALE; /* the kernel looks it up again */
     else if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE)) {
-        fd = openat(dirfd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+        fd =
+            openat(dirfd, name, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
         r = fd < 0 ? -errno : 0;
     }
     if (r == 0 && name && dirfd >= 0)

@@ -397,7 +397,8 @@ run_readdir(struct mlc_op *op, struct mlc_ask *ask)
     for (; i < l->n + 2; i++) {
         bool is_dot = i < 2, is_added;
         const struct listed *e = is_dot ? NULL : &l->items[i - 2];
-        const char *name = i == 0 ? "." : i == 1 ? ".." : l->names + e->name;
+        const char *dots = i == 0 ? "." : "..";
+        const char *name = is_dot ? dots : l->names + e->name;
         ino_t ino = is_dot ? dir->ino : e->ino;
         mode_t mode = is_dot ? S_IFDIR : DTTOIF(e->type);
 

@@ -96,7 +96,9 @@ static int
 open_local(struct mlc_fs *fs, struct mlc_node *n, const char *path,
            struct mlc_op *op, struct mlc_handle *h)
 {
-    int flags = op->fi.flags & ~(O_APPEND | O_DIRECT | O_CREAT | O_EXCL);
+    /* A pipe put there behind our back would be waited for. */
+    int flags =
+        (op->fi.flags & ~(O_APPEND | O_DIRECT | O_CREAT | O_EXCL)) | O_NONBLOCK;
     struct mlc_file_id id;
     struct stat st;
 
@@ -105,12 +107,14 @@ open_local(struct mlc_fs *fs, struct mlc_node *n, const char *path,
     pthread_rwlock_unlock(&fs->names);
     /* The name may be gone, or lead elsewhere by now, changed behind our back:
      * the kernel looks it up again. */
-    if (h->fd == -ENOENT)
+    if (h->fd == -ENOENT || h->fd == -ENXIO)
         return -ESTALE;
     if (h->fd < 0)
         return h->fd;
     if (fstat(h->fd, &st) < 0)
         return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -ESTALE;
     mlc_stat_id(h->fd, &st, &id);
     if (n->is_whole)
         mlc_node_become_local(fs, n, &id, false);
@@ -148,8 +152,8 @@ static int
 open_whole(struct mlc_fs *fs, struct mlc_node *n, const char *path,
            struct mlc_op *op, struct mlc_handle *h)
 {
+    struct stat st = {0};
     double timeout;
-    struct stat st;
     int r;
 
     r = mlc_local_may_own(fs, &op->ctx);

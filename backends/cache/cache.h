@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The engine that all domains share, as one bundle: made once in main(),
+/* The engine that all domains share, as one bundle: made once at start,
  * stopped in the order net, docs, stores, pool; freed in reverse. */
 #ifndef MLC_CACHE_CACHE_H
 #define MLC_CACHE_CACHE_H

@@ -632,6 +632,14 @@ reset(struct mlc_object *obj)
         obj->feed_ops->want(obj->feed, obj, 0);
 }
 
+/* The next of the homes, which are only appended and live as long as obj. */
+static struct mlc_home *
+home_after(struct mlc_object *obj, const struct mlc_home *h)
+{
+    MLC_LOCK_SCOPE(&obj->lock);
+    return h ? h->next : obj->homes;
+}
+
 /* The whole was read and its digest is wrong (or r: could not be read). */
 static void
 mismatch(struct mlc_object *obj)
@@ -659,8 +667,7 @@ mismatch(struct mlc_object *obj)
         return;
     }
     mlc_store_kill(obj->store, obj, false);
-    /* Homes are only appended, and live as long as the object. */
-    for (struct mlc_home *h = obj->homes; h; h = h->next)
+    for (struct mlc_home *h = home_after(obj, NULL); h; h = home_after(obj, h))
         if (h->published)
             h->published(h->published_arg, h->path, -EBADMSG);
 }

@@ -11,8 +11,8 @@
  * is whole and, where a digest is known, verified.
  * The last piece to arrive is given to nobody before the digest is checked.
  * After a mismatch the bytes are dropped: an object nothing of which was
- * given away yet is fetched once more; any other is dead (is_dead), its open
- * handles get -EIO, and the store makes a new object for the key.
+ * given away yet is fetched once more; any other is dead (MLC_OBJECT_DEAD), its
+ * open handles get -EIO, and the store makes a new object for the key.
  * Lifetime: reference-counted; the store outlives its objects.
  * Locks: a feed's own lock, then store.lock (level 3), then object.lock (4):
  * a feed may hold its lock while it asks mlc_object_has(), next_*(), is_open()
@@ -122,7 +122,7 @@ void mlc_object_close(struct mlc_object *obj);
 /* May [off, off+len) (cut at the size) be read from the fd now?  0: yes;
  * -EAGAIN: parked; the feed was told.  -EIO, -EACCES, -ETIMEDOUT,
  * -EHOSTUNREACH, -ENOSPC: the range failed less than a second ago; -EIO:
- * dead.  Out of reach of any reader's deadline: the caller's (see
+ * dead.  How long to go on asking is the caller's to decide (see
  * mlc_object_progress_ms). */
 int mlc_object_want(struct mlc_object *obj, uint64_t off, size_t len,
                     struct mlc_ask *ask);
@@ -173,8 +173,9 @@ void mlc_object_fail(struct mlc_object *obj, uint64_t from, uint64_t to, int r);
 /* The origin's content is not what the size or validator says: the object is
  * dead, partial bytes are dropped, waiters get -EIO. */
 void mlc_object_kill(struct mlc_object *obj);
-/* The validator the bytes on disk belong to ("" when unset).  set: 0, or
- * -ESTALE when another one is recorded and pieces are there. */
+/* The validator that the bytes on disk belong to.  0 (also for one that is too
+ * long to be kept); -ESTALE: another one is recorded, and pieces are there;
+ * -ENOMEM, or what writing the map failed with. */
 int mlc_object_set_validator(struct mlc_object *obj, const char *validator);
 
 #endif
