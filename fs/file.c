@@ -370,6 +370,8 @@ run_read(struct mlc_op *op, struct mlc_ask *ask)
     size_t len = cut(obj, op->off, op->size);
     int r = len ? mlc_object_want(obj, op->off, len, ask) : 0;
 
+    if (r == 0 && len)
+        r = mlc_object_check_file(obj);
     if (r == -EIO && mlc_object_get_state(obj) == MLC_OBJECT_DEAD)
         mlc_node_detach_all(op->fs, op->node);
     if (r < 0)
