@@ -146,6 +146,27 @@ find_home(const struct mlc_domain *d, const char *store)
     return mlc_hf_expand("~/.cache/huggingface");
 }
 
+/* A hub/ that was moved to a larger disk and linked to is followed: clients on
+ * the mount would follow the link out of it. */
+static int
+place_linked_hub(struct mlc_domain *d)
+{
+    mlc_autofree char *path = mlc_path_join(d->bases[0].path, "hub");
+    mlc_autofree char *real = NULL;
+    struct stat st;
+
+    if (!path)
+        return -ENOMEM;
+    if (lstat(path, &st) < 0 || !S_ISLNK(st.st_mode))
+        return 0;
+    real = realpath(path, NULL);
+    if (!real || stat(real, &st) < 0 || !S_ISDIR(st.st_mode)) {
+        mlc_info("hf: %s is a link that leads to no directory", path);
+        return 0;
+    }
+    return is_usable(d, path, real) ? add_base(d, "hub", real) : 0;
+}
+
 /* $HF_HUB_CACHE takes the place of hub/, unless it is there anyway. */
 static int
 place_hub(struct mlc_domain *d)
@@ -157,15 +178,15 @@ place_hub(struct mlc_domain *d)
     if (!s)
         s = env("HUGGINGFACE_HUB_CACHE");
     if (!s || mlc_opt_is_given(d->options, "store"))
-        return 0;
+        return place_linked_hub(d);
     path = mlc_hf_expand(s);
     if (!path)
         return -ENOMEM;
     if (!is_usable(d, "HF_HUB_CACHE", path))
-        return 0;
+        return place_linked_hub(d);
     real = realpath(path, NULL);
     if (mlc_path_is_under(real ? real : path, d->bases[0].path))
-        return 0;
+        return place_linked_hub(d);
     return add_base(d, "hub", path);
 }
 

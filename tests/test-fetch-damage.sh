@@ -107,6 +107,30 @@ foreign_map() {
     resumes $size $size
 }
 
+# Behind the back of a daemon that has it open: no end of file where there is
+# none.
+cut_while_open() {
+    interrupted
+    mount_ready "$case_store" "$mnt"
+    set_faults '[{"server": "cdn", "stall_body_at": 0, "stall": -1}]'
+    exec 3<"$files/big.bin"
+    reader at "$source/big.bin" "$files/big.bin" 0:262144
+    truncate -s 1000 "$data"
+    assert_equal "a read" EIO "$(reader errno "$files/big.bin" 0:4096)"
+    exec 3<&-
+    clear_faults
+    reader many 1 "$source/big.bin" "$files/big.bin"
+    unmount "$mnt"
+}
+
+# Not that there is no such file.
+no_directory() {
+    mount_ready "$tmp/store.$BASHPID" "$mnt"
+    rm -r "$tmp/store.$BASHPID/.mlcachefs/objects"
+    assert_equal "a read" EIO "$(reader errno "$files/big.bin" 0:4096)"
+    unmount "$mnt"
+}
+
 run_case "nothing is damaged" untouched
 run_case "a flipped byte" flipped
 run_case "a truncated map" short_map
@@ -117,4 +141,6 @@ run_case "a map that is too long" long_map
 run_case "truncated data" short_data
 run_case "no data" no_data
 run_case "a map of another file" foreign_map
+run_case "data cut while it is open" cut_while_open
+run_case "the directory is removed" no_directory
 end_cases

@@ -361,8 +361,9 @@ make_new_files(struct mlc_object *obj, const char *data, const char *map,
     unlinkat(dir, data, 0);
     /* The mode of the published file; the umask is applied here. */
     fd = openat(dir, data, flags, (mode_t)obj->homes->mode | 0600);
+    /* That the directory was removed under us says nothing of the file. */
     if (fd < 0)
-        return -errno;
+        return errno == ENOENT ? -EIO : -errno;
     if (ftruncate(fd, (off_t)obj->size) < 0)
         return -errno;
     if (obj->n_pieces > 1) {
@@ -1011,6 +1012,21 @@ out:
     if (missing != MLC_NO_PIECE)
         obj->feed_ops->want(obj->feed, obj, missing);
     return r;
+}
+
+int
+mlc_object_check_file(struct mlc_object *obj)
+{
+    int fd = mlc_object_fd(obj);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || (uint64_t)st.st_size >= obj->size)
+        return 0;
+    if (mlc_object_get_state(obj) != MLC_OBJECT_DEAD)
+        mlc_log_err(-EIO, "%s: its file in the cache was cut to %lld bytes",
+                    obj->label, (long long)st.st_size);
+    mlc_object_kill(obj);
+    return -EIO;
 }
 
 int

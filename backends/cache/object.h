@@ -130,6 +130,9 @@ int mlc_object_want(struct mlc_object *obj, uint64_t off, size_t len,
  * mlc_object_want() allowed may be read.  -1 before the first open, and for an
  * object of size 0. */
 int mlc_object_fd(struct mlc_object *obj);
+/* -EIO when somebody cut that file: read, it would end too early.  What is
+ * unfinished is dropped then. */
+int mlc_object_check_file(struct mlc_object *obj);
 uint64_t mlc_object_size(const struct mlc_object *obj);
 uint64_t mlc_object_present(struct mlc_object *obj); /* bytes on disk */
 enum mlc_object_state mlc_object_get_state(struct mlc_object *obj);
