@@ -167,7 +167,7 @@ has_blob(struct mlc_hf *hf, const struct mlc_hf_path *p,
     if (f->size > 0 || mlc_digest_parse(f->etag, &want) < 0)
         return false;
     rel = mlc_hf_on_disk(hf, &dirfd, p->folder, "blobs/%s", f->etag);
-    if (!rel || mlc_digest_fd(-1, want.kind, 0, &got) < 0 ||
+    if (!rel || mlc_digest_fd(-1, want.kind, 0, NULL, &got) < 0 ||
         !mlc_digest_equal(&want, &got))
         return false;
     return mlc_mkdir_parents_at(dirfd, rel) == 0 &&
@@ -410,7 +410,9 @@ verify(struct mlc_hf_verify *v)
     fd = mlc_open_beneath(dirfd, rel, O_RDONLY | O_NONBLOCK, 0);
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return;
-    r = mlc_digest_fd(fd, want.kind, (uint64_t)st.st_size, &got);
+    r = mlc_digest_fd(
+        fd, want.kind, (uint64_t)st.st_size,
+        v->hf->d->store ? mlc_store_stopping(v->hf->d->store) : NULL, &got);
     if (r == 0 && mlc_digest_equal(&want, &got)) {
         mlc_hf_point_all(v->hf, &v->p);
         return;

@@ -40,10 +40,18 @@ expect(const char *bytes, const char *hex)
 
     assert_int_equal(write(fileno(file), bytes, len), len);
     memset(&got, 0, sizeof(got));
-    assert_int_equal(mlc_digest_fd(fileno(file), want.kind, len, &got), 0);
+    assert_int_equal(mlc_digest_fd(fileno(file), want.kind, len, NULL, &got),
+                     0);
     assert_true(mlc_digest_equal(&want, &got));
-    assert_int_equal(mlc_digest_fd(fileno(file), want.kind, len + 1, &got),
-                     -EBADMSG);
+    assert_int_equal(
+        mlc_digest_fd(fileno(file), want.kind, len + 1, NULL, &got), -EBADMSG);
+    if (len > 0) {
+        const atomic_bool stop = true;
+
+        assert_int_equal(
+            mlc_digest_fd(fileno(file), want.kind, len, &stop, &got),
+            -ECANCELED);
+    }
     fclose(file);
 }
 
