@@ -71,7 +71,7 @@ only_whole_lower_case_hex_is_a_digest(void **state)
 
     assert_int_equal(mlc_digest_parse("", &d), -EINVAL);
     assert_int_equal(mlc_digest_parse(ABC_GIT "0", &d), -EINVAL);
-    assert_int_equal(mlc_digest_parse(ABC_SHA256 + 1, &d), -EINVAL);
+    assert_int_equal(mlc_digest_parse(&ABC_SHA256[1], &d), -EINVAL);
     assert_int_equal(
         mlc_digest_parse("F2BA8F84AB5C1BCE84A7B441CB1959CFC7093B7F", &d),
         -EINVAL);
