@@ -152,6 +152,25 @@ write_refs(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha)
     free(refs);
 }
 
+void
+mlc_hf_point_ref(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                 const char *rev, const char *sha, bool is_new)
+{
+    mlc_autofree char *snapshot = NULL;
+    mlc_autofree char *ref = NULL;
+    int dirfd;
+
+    if (hf->d->is_read_only)
+        return;
+    snapshot = mlc_hf_on_disk(hf, &dirfd, p->folder, "snapshots/%s", sha);
+    if (!snapshot || faccessat(dirfd, snapshot, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    ref = mlc_hf_on_disk(hf, &dirfd, p->folder, "refs/%s", rev);
+    if (ref &&
+        (is_new || faccessat(dirfd, ref, F_OK, AT_SYMLINK_NOFOLLOW) == 0))
+        write_refs(hf, p, sha);
+}
+
 /* Is the file's content on disk?  Empty ones cost nothing and are made. */
 static bool
 has_blob(struct mlc_hf *hf, const struct mlc_hf_path *p,
