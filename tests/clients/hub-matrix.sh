@@ -84,17 +84,16 @@ hub_matrix() {
 both() {
     local name=$1 offline=$2 warm=''
     shift 2
-    warm_arguments=("${@:2:4}")
-    [ "$offline" = 0 ] || warm=fill_cache
+    [ "$offline" = 0 ] || warm="fill_cache ${*:2:4}"
     run_case "plain: $name" on_plain "$offline" "$warm" "$@"
     run_case "mount: $name" on_mount "$offline" "$@"
 }
 
-fill_cache() {
+fill_cache() { # --revision REV --commit SHA
     local folder=$tmp/main
-    [[ ${warm_arguments[1]} != refs/pr/* ]] || folder=$tmp/pr
-    client snapshot "${warm_arguments[@]}" --source "$folder"
-    client download "${warm_arguments[@]}" --file sub/absent.json --absent
+    [[ $2 != refs/pr/* ]] || folder=$tmp/pr
+    client snapshot "$@" --source "$folder"
+    client download "$@" --file sub/absent.json --absent
 }
 
 # Looking around fetches nothing at all.
