@@ -64,7 +64,9 @@ struct mlc_hf_kept { /* a tree in memory */
     uint64_t used;            /* of hf.tick */
 };
 
-#define MLC_HF_MAX_KEPT       64
+#define MLC_HF_MAX_KEPT 64
+/* An object's key: this and the ETag. */
+#define MLC_HF_KEY_PREFIX     "hf/"
 #define MLC_HF_MAX_KEPT_FILES ((size_t)2000000)
 
 struct mlc_hf_token_file {
