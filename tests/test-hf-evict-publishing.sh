@@ -19,8 +19,8 @@ nothing_on_disk() {
 }
 
 cat "$repo/snapshots/$commit/big.bin" >"$tmp/got"
-assert_same "$tmp/source/big.bin" "$tmp/got"
 rm -r "$repo" || fail "rm -r failed"
+assert_same "$tmp/source/big.bin" "$tmp/got"
 wait_until 20 nothing_on_disk
 assert_equal "the hub" "" "$(names_in "$hub")"
 unmount "$tmp/mnt"
