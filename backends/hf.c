@@ -458,7 +458,9 @@ lookup_tree(struct mlc_hf *hf, const struct mlc_hf_path *p,
 static char *
 object_key(const char *etag)
 {
-    return mlc_path_join("hf", etag);
+    char *key = NULL;
+
+    return asprintf(&key, MLC_HF_KEY_PREFIX "%s", etag) < 0 ? NULL : key;
 }
 
 /* 0: *ret is where a tree of the repo has p->rest (a reference). */

@@ -218,6 +218,19 @@ judge_broken(struct query *q, const struct mlc_doc_answer *a, const char *why,
     ret->memo_ms = BROKEN_MS;
 }
 
+static bool
+is_known_ref(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *rev)
+{
+    const struct mlc_hf_repo *repo;
+
+    MLC_LOCK_SCOPE(&hf->lock);
+    repo = mlc_hf_repo_get_locked(hf, p);
+    for (size_t i = 0; repo && i < repo->n_refs; i++)
+        if (strcmp(repo->refs[i].rev, rev) == 0)
+            return true;
+    return false;
+}
+
 static void
 finish_info(struct query *q, const struct mlc_doc_answer *a,
             struct mlc_doc_verdict *ret)
@@ -228,6 +241,7 @@ finish_info(struct query *q, const struct mlc_doc_answer *a,
     const char *id = NULL;
     const char *gated = NULL;
     bool is_private = false;
+    bool is_new;
     const char *rev = q->what == MLC_HF_ASK_REV ? q->arg : "main";
 
     if (mlc_json_parse(a->body, a->len, &root, &err) < 0) {
@@ -249,8 +263,12 @@ finish_info(struct query *q, const struct mlc_doc_answer *a,
     mlc_json_str(root, "gated", &gated);
     ret->r = mlc_hf_repo_adopt(q->hf, &q->p, id, is_private, gated);
     /* The repo's own answer is that of its default branch. */
-    if (ret->r == 0 && sha)
-        ret->r = mlc_hf_adopt_ref(q->hf, &q->p, rev, sha, mlc_real_ms());
+    if (ret->r < 0 || !sha)
+        return;
+    is_new = !is_known_ref(q->hf, &q->p, rev);
+    ret->r = mlc_hf_adopt_ref(q->hf, &q->p, rev, sha, mlc_real_ms());
+    if (ret->r == 0)
+        mlc_hf_point_ref(q->hf, &q->p, rev, sha, is_new);
 }
 
 /* The names below refs/ that one list of the answer makes. */

@@ -152,6 +152,25 @@ write_refs(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha)
     free(refs);
 }
 
+void
+mlc_hf_point_ref(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                 const char *rev, const char *sha, bool is_new)
+{
+    mlc_autofree char *snapshot = NULL;
+    mlc_autofree char *ref = NULL;
+    int dirfd;
+
+    if (hf->d->is_read_only)
+        return;
+    snapshot = mlc_hf_on_disk(hf, &dirfd, p->folder, "snapshots/%s", sha);
+    if (!snapshot || faccessat(dirfd, snapshot, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    ref = mlc_hf_on_disk(hf, &dirfd, p->folder, "refs/%s", rev);
+    if (ref &&
+        (is_new || faccessat(dirfd, ref, F_OK, AT_SYMLINK_NOFOLLOW) == 0))
+        write_refs(hf, p, sha);
+}
+
 /* Is the file's content on disk?  Empty ones cost nothing and are made. */
 static bool
 has_blob(struct mlc_hf *hf, const struct mlc_hf_path *p,
@@ -167,7 +186,7 @@ has_blob(struct mlc_hf *hf, const struct mlc_hf_path *p,
     if (f->size > 0 || mlc_digest_parse(f->etag, &want) < 0)
         return false;
     rel = mlc_hf_on_disk(hf, &dirfd, p->folder, "blobs/%s", f->etag);
-    if (!rel || mlc_digest_fd(-1, want.kind, 0, &got) < 0 ||
+    if (!rel || mlc_digest_fd(-1, want.kind, 0, NULL, &got) < 0 ||
         !mlc_digest_equal(&want, &got))
         return false;
     return mlc_mkdir_parents_at(dirfd, rel) == 0 &&
@@ -410,7 +429,9 @@ verify(struct mlc_hf_verify *v)
     fd = mlc_open_beneath(dirfd, rel, O_RDONLY | O_NONBLOCK, 0);
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return;
-    r = mlc_digest_fd(fd, want.kind, (uint64_t)st.st_size, &got);
+    r = mlc_digest_fd(
+        fd, want.kind, (uint64_t)st.st_size,
+        v->hf->d->store ? mlc_store_stopping(v->hf->d->store) : NULL, &got);
     if (r == 0 && mlc_digest_equal(&want, &got)) {
         mlc_hf_point_all(v->hf, &v->p);
         return;

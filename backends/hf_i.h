@@ -64,7 +64,9 @@ struct mlc_hf_kept { /* a tree in memory */
     uint64_t used;            /* of hf.tick */
 };
 
-#define MLC_HF_MAX_KEPT       64
+#define MLC_HF_MAX_KEPT 64
+/* An object's key: this and the ETag. */
+#define MLC_HF_KEY_PREFIX     "hf/"
 #define MLC_HF_MAX_KEPT_FILES ((size_t)2000000)
 
 struct mlc_hf_token_file {
@@ -278,7 +280,11 @@ int mlc_hf_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
 /* Puts pointer, refs and tree file on disk for a blob that is there. */
 void mlc_hf_point(struct mlc_hf *hf, const struct mlc_hf_path *p,
                   const char *sha, struct mlc_hf_tree *t, size_t index);
-/* The same for every known commit that holds p->rest. */
+/* What the Hub said of rev, where files of that commit are there already.
+ * is_new: it was not known; else one that was deleted stays away. */
+void mlc_hf_point_ref(struct mlc_hf *hf, const struct mlc_hf_path *p,
+                      const char *rev, const char *sha, bool is_new);
+/* The same as mlc_hf_point() for every known commit that holds p->rest. */
 void mlc_hf_point_all(struct mlc_hf *hf, const struct mlc_hf_path *p);
 /* For mlc_object_spec. arg: the mlc_hf. */
 void mlc_hf_published(void *arg, const char *home, int r);

@@ -8,9 +8,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "backends/cache/cache.h"
+#include "backends/cache/object.h"
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/parse.h"
@@ -153,6 +155,38 @@ gather_areas(struct mlc_hf *hf, const struct mlc_hf_path *p,
     return r;
 }
 
+/* Blobs of which some bytes are here, or all and on their way home: they are
+ * listed, so that who deletes everything that is listed deletes them too. */
+static int
+gather_partial(struct mlc_hf *hf, const struct mlc_hf_path *p,
+               struct mlc_buf *names)
+{
+    struct mlc_hf_tree *trees[MLC_HF_MAX_KEPT];
+    size_t n = 0;
+    int r = 0;
+
+    if (!hf->d->store)
+        return 0;
+    pthread_mutex_lock(&hf->lock);
+    for (size_t i = 0; i < hf->n_kept; i++)
+        if (strcmp(hf->kept[i].folder, p->folder) == 0)
+            trees[n++] = mlc_hf_tree_ref(hf->kept[i].tree);
+    pthread_mutex_unlock(&hf->lock);
+    for (size_t k = 0; k < n; k++) {
+        for (size_t i = 0; r == 0 && i < mlc_hf_tree_n_files(trees[k]); i++) {
+            char key[MLC_HF_ETAG_LEN + 4];
+            struct mlc_hf_file f;
+
+            mlc_hf_tree_get(trees[k], i, &f);
+            snprintf(key, sizeof key, MLC_HF_KEY_PREFIX "%s", f.etag);
+            if (mlc_store_present(hf->d->store, key) > 0)
+                r = gather(names, DT_REG, f.etag, strlen(f.etag));
+        }
+        mlc_hf_tree_unref(trees[k]);
+    }
+    return r;
+}
+
 /* Offline: a pointer that leads nowhere makes clients call the repo broken. */
 struct cached_only {
     struct mlc_hf *hf;
@@ -247,10 +281,12 @@ mlc_hf_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     case MLC_HF_TREES:
         r = gather_trees(hf, &p, &names, &any);
         break;
+    case MLC_HF_BLOBS:
+        r = gather_partial(hf, &p, &names);
+        break;
     case MLC_HF_LOCAL:
     case MLC_HF_TAG:
     case MLC_HF_SHARED:
-    case MLC_HF_BLOBS:
     case MLC_HF_NO_EXIST:
     case MLC_HF_BLOB:
     case MLC_HF_TREE:

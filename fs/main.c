@@ -379,7 +379,7 @@ loop(struct fuse_session *se)
     return r;
 }
 
-static void
+static void __attribute__((format(printf, 2, 0)))
 log_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
 {
     char text[512];

@@ -23,6 +23,16 @@ fetched() {
     [ "$had" -ge "$1" ] || pid_is_gone "$reader_pid"
 }
 
+# What a kill cost: bytes that were sent, and are not on disk.
+lost=0
+count_lost() {
+    local had now
+    had=$(du -sk "$store/.mlcachefs/objects" | cut -f 1)
+    now=$(($(body_bytes --server cdn) - (had << 10)))
+    assert_at_most "bytes lost by one kill" $((8 << 20)) $((now - lost))
+    lost=$now
+}
+
 while read -r kib offset; do
     mount_ready "$store" "$mnt"
     reader from "$source/big.bin" "$files/big.bin" "$offset" \
@@ -36,6 +46,7 @@ while read -r kib offset; do
     wait "$pid" 2>/dev/null || true
     wait "$reader_pid" || true
     ! grep -q wrong "$tmp/reader.log" || fail "$(cat "$tmp/reader.log")"
+    count_lost
 done <"$tmp/plan"
 
 mount_ready "$store" "$mnt"

@@ -137,7 +137,7 @@ mlc_digest_equal(const struct mlc_digest *a, const struct mlc_digest *b)
 
 int
 mlc_digest_fd(int fd, enum mlc_digest_kind kind, uint64_t size,
-              struct mlc_digest *ret)
+              const atomic_bool *stop, struct mlc_digest *ret)
 {
     __attribute__((cleanup(mlc_cleanup_digest))) struct mlc_digest_state *s =
         NULL;
@@ -151,8 +151,11 @@ mlc_digest_fd(int fd, enum mlc_digest_kind kind, uint64_t size,
     while (off < size) {
         size_t want =
             size - off < sizeof(chunk) ? (size_t)(size - off) : sizeof(chunk);
-        ssize_t n = pread(fd, chunk, want, (off_t)off);
+        ssize_t n;
 
+        if (stop && atomic_load(stop))
+            return -ECANCELED;
+        n = pread(fd, chunk, want, (off_t)off);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

@@ -4,6 +4,7 @@
 #ifndef MLC_CACHE_DIGEST_H
 #define MLC_CACHE_DIGEST_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,8 +28,9 @@ void mlc_digest_free(struct mlc_digest_state *s);
 int mlc_digest_update(struct mlc_digest_state *s, const void *p, size_t len);
 int mlc_digest_finish(struct mlc_digest_state *s, struct mlc_digest *ret);
 bool mlc_digest_equal(const struct mlc_digest *a, const struct mlc_digest *b);
-/* Of what fd holds from 0 to size; -EBADMSG if it is shorter. Blocks. */
+/* Of what fd holds from 0 to size; -EBADMSG if it is shorter.  Blocks on the
+ * disk; -ECANCELED soon after *stop, if there is one, has become true. */
 int mlc_digest_fd(int fd, enum mlc_digest_kind kind, uint64_t size,
-                  struct mlc_digest *ret);
+                  const atomic_bool *stop, struct mlc_digest *ret);
 
 #endif

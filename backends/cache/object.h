@@ -23,6 +23,7 @@
 #ifndef MLC_CACHE_OBJECT_H
 #define MLC_CACHE_OBJECT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -96,6 +97,8 @@ int mlc_store_open(int dirfd, struct mlc_pool *pool, struct mlc_budget *budget,
  * and syncs under way are given up at the next piece.  Before mlc_pool_stop.
  */
 void mlc_store_stop(struct mlc_store *s);
+/* Becomes true there: for long work on a SLOW thread, to give it up. */
+const atomic_bool *mlc_store_stopping(const struct mlc_store *s);
 /* After mlc_pool_stop, when all references are given back. */
 void mlc_store_close(struct mlc_store *s);
 void mlc_store_get_stats(struct mlc_store *s, struct mlc_store_stats *ret);

@@ -312,6 +312,12 @@ mlc_store_stop(struct mlc_store *s)
     each_object(s, stop_object);
 }
 
+const atomic_bool *
+mlc_store_stopping(const struct mlc_store *s)
+{
+    return &s->is_stopped;
+}
+
 /* The pool has dropped jobs that hold references: give these back. */
 static void
 drop_lost_jobs(struct mlc_object *obj)
