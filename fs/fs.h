@@ -457,7 +457,7 @@ int mlc_status_list(mlc_list_fn *emit, void *arg);
 /* mountpoint: absolute. Logs what is wrong. */
 int mlc_fs_new(const struct mlc_options *options, const char *mountpoint,
                struct mlc_fs **ret);
-/* Stops the engine; nothing waits any more. */
+/* Stops the engine; nothing waits any more.  Idempotent. */
 void mlc_fs_stop(struct mlc_fs *fs);
 void mlc_fs_free(struct mlc_fs *fs);
 

@@ -501,8 +501,6 @@ run(const struct mlc_options *options, const struct mlc_args *args)
         if (ready_fd >= 0)
             fs->ready_fd = ready_fd;
         r = serve(fs, args);
-    } else if (fs) {
-        mlc_fs_stop(fs);
     }
     mlc_fs_free(fs);
     return r;

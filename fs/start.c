@@ -592,6 +592,9 @@ mlc_fs_free(struct mlc_fs *fs)
 {
     if (!fs)
         return;
+    /* Again, or at last where nothing was mounted: timers and jobs point to
+     * what is freed here. */
+    mlc_fs_stop(fs);
     mlc_table_done(fs);
     mlc_parking_done(fs);
     for (unsigned i = 0; i < fs->n_domains; i++) {

@@ -10,6 +10,8 @@ commit=$(make_repo model org/name --from "$tmp/source")
 file=hf/hub/models--org--name/snapshots/$commit/config.json
 mount_ready "$tmp/store" "$tmp/mnt"
 cat "$tmp/mnt/$file" >/dev/null
+# On its way home: the last thing to be put there is the tree.
+wait_until 10 test -e "$tmp/store/hf/hub/models--org--name/trees/$commit.json"
 echo mine >"$tmp/mnt/hf/mine"
 unmount "$tmp/mnt"
 find "$tmp/store" -path "$tmp/store/.mlcachefs" -prune -o -printf '%P %y %s\n' |

@@ -63,8 +63,7 @@ rm -r "$tmp/mnt/many"
 
 # A few hundred bytes a name, and none once it is forgotten.
 [ "$(id -u)" = 0 ] && [ -w /proc/sys/vm/drop_caches ] || exit 0
-[ -z "${MLC_WRAP:-}" ] && ! nm "$MLCACHEFS" 2>/dev/null |
-    grep -q '__[at]san_init' || exit 0
+[ -z "${MLC_WRAP:-}" ] && ! grep -q '__[at]san_init' "$MLCACHEFS" || exit 0
 resident() { # KiB
     awk '/^VmRSS/ { print $2 }' "/proc/$(daemon_pid "$tmp/mnt")/status"
 }
