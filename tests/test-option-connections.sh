@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # connections=1 never has two transfers of one file under way; more do.
+# serial
 . "${srcdir:-.}/tests/functions.sh"
 requires_fuse
 
