@@ -27,9 +27,10 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 
-/* Requests become as large as this when the kernel reads ahead; found
- * by measuring. */
-#define READ_AHEAD_KB 4096
+/* Requests become as large as the kernel reads ahead.  Measured: at 256 KiB to
+ * 2 MiB a file in the page cache is read faster than at 4 MiB, whose requests
+ * leave the processor's caches before the reader gets to them. */
+#define READ_AHEAD_KB 2048
 #define MAX_REQUEST   (1024 * 1024)
 #define MAX_LOG       (1024 * 1024)
 #define WAKE_MS       50

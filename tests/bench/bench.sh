@@ -184,15 +184,15 @@ row_cold() {
     cat "$tmp/origin/objects/$sha256" >/dev/null
     for ((i = 0; i < rounds; i++)); do
         cold_ours
-        note "cold, published / curl" ours MiB/s more 0.8 "$(rate "$took_published")"
-        note "cold, last byte / curl" ours MiB/s more - "$(rate "$took_read")"
-        note "cold, published / curl+sync" ours MiB/s more - \
+        note "cold, published / curl" ours MiB/s more - "$(rate "$took_published")"
+        note "cold, last byte / curl" ours MiB/s more 0.8 "$(rate "$took_read")"
+        note "cold, published / curl+sync" ours MiB/s more 0.8 \
             "$(rate "$took_published")"
         note "cold, last byte / rclone" ours MiB/s more 1.0 "$(rate "$took_read")"
         cold_curl
-        note "cold, published / curl" curl MiB/s more 0.8 "$(rate "$took_read")"
-        note "cold, last byte / curl" curl MiB/s more - "$(rate "$took_read")"
-        note "cold, published / curl+sync" curl+sync MiB/s more - \
+        note "cold, published / curl" curl MiB/s more - "$(rate "$took_read")"
+        note "cold, last byte / curl" curl MiB/s more 0.8 "$(rate "$took_read")"
+        note "cold, published / curl+sync" curl+sync MiB/s more 0.8 \
             "$(rate "$took_published")"
         if command -v rclone >/dev/null; then
             cold_rclone
