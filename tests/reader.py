@@ -88,14 +88,20 @@ def mapped(wanted: str, got: str, *ranges: str) -> None:
                 sys.exit(1)
 
 
+def say(word: str) -> None:
+    """A line in one write: others append to the same file, and Python may have
+    been told not to buffer."""
+    os.write(sys.stdout.fileno(), f"{word}\n".encode())
+
+
 def print_errno(path: str, span: str) -> None:
     fd = os.open(path, os.O_RDONLY)
     (offset, length), = spans([span])
     try:
         os.pread(fd, length, offset)
-        print("none")
+        say("none")
     except OSError as error:
-        print(errno.errorcode[error.errno])
+        say(errno.errorcode[error.errno])
 
 
 def interrupted_stat(path: str) -> None:
@@ -105,9 +111,9 @@ def interrupted_stat(path: str) -> None:
     signal.signal(signal.SIGINT, on_signal)
     try:
         os.stat(path)
-        print("none")
+        say("none")
     except OSError as error:
-        print(errno.errorcode[error.errno] if error.errno else "EINTR")
+        say(errno.errorcode[error.errno] if error.errno else "EINTR")
 
 
 def guard(run) -> None:
