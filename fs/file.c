@@ -359,14 +359,27 @@ reply_fd(struct mlc_fs *fs, fuse_req_t req, struct mlc_handle *h, int fd,
     fuse_reply_data(req, &buf, FUSE_BUF_SPLICE_MOVE);
 }
 
+/* From a copy: the handle that owns the text may be closed, on another thread,
+ * as soon as the reply is out. */
 static void
-reply_text(fuse_req_t req, const char *text, size_t len, size_t size,
-           uint64_t off)
+reply_text(struct mlc_fs *fs, fuse_req_t req, const char *text, size_t len,
+           size_t size, uint64_t off)
 {
-    if (off >= len)
+    mlc_autofree char *copy = NULL;
+
+    if (off >= len) {
         fuse_reply_buf(req, NULL, 0);
-    else
-        fuse_reply_buf(req, text + off, len - off < size ? len - off : size);
+        return;
+    }
+    if (size > len - off)
+        size = len - off;
+    copy = malloc(size);
+    if (!copy) {
+        mlc_reply_err(fs, req, -ENOMEM);
+        return;
+    }
+    memcpy(copy, text + off, size);
+    fuse_reply_buf(req, copy, size);
 }
 
 /* The part of the request that lies within the object; 0: nothing does. */
@@ -428,9 +441,9 @@ mlc_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     }
     if (!h->obj) {
         if (h->text)
-            reply_text(req, h->text, h->text_len, size, (uint64_t)off);
+            reply_text(fs, req, h->text, h->text_len, size, (uint64_t)off);
         else
-            reply_text(req, n->text ? n->text : "", n->size, size,
+            reply_text(fs, req, n->text ? n->text : "", n->size, size,
                        (uint64_t)off);
         return;
     }
