@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* A LoRA's file: which of its tensors go to which tensors of a diffusers
+ * folder, and with what scale.  The arithmetic is merge.h's.
+ *
+ * Read are kohya's files (sd-scripts, LyCORIS "locon", trainers that write the
+ * same), PEFT's as diffusers saves them, and the two older forms of diffusers.
+ * Names are not parsed but looked up: a table holds each module by its
+ * flattened diffusers name and its flattened name in the checkpoint.
+ * Everything else (DoRA, LoHa, LoKr, ...), and what doesn't fit the model, is
+ * refused with a sentence that says why.
+ *
+ * Known differences from diffusers, all of them where it ignores, mistakes or
+ * refuses what the file says:
+ *   - a module's scale is its own alpha by its own rank, or 1.  diffusers gives
+ *     attention projections the most frequent alpha of the component, where a
+ *     file's alphas are not all equal, and so modules without one where others
+ *     have theirs;
+ *   - names of the checkpoint in files for SD 1 and 2, and for the refiner, and
+ *     add_embedding_linear_*: it ignores them, or fails;
+ *   - text encoders without an attention out_proj among kohya's keys, or whose
+ *     text_projection has a rank of its own: it fails;
+ *   - 4-D 1x1 factors on a linear layer, 2-D ones on a 1x1 convolution: it
+ * fails.
+ *
+ * Locks: none; what was built can be read by several threads. */
+#ifndef MLC_FORMAT_LORA_H
+#define MLC_FORMAT_LORA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backends/format/half.h"
+
+enum mlc_lora_component {
+    MLC_LORA_UNET,
+    MLC_LORA_TEXT,   /* text_encoder */
+    MLC_LORA_TEXT_2, /* text_encoder_2 */
+};
+
+/* A tensor that is served: all of a component's may be given, those that no
+ * LoRA can change are passed over. */
+struct mlc_lora_target {
+    const char *name;   /* "mid_block.attentions.0.proj_in.weight" */
+    const char *source; /* its module in the checkpoint, without the component's
+                         * prefix: "middle_block.1.proj_in"; NULL: none */
+    const uint64_t *shape;
+    size_t n_dims;
+    enum mlc_lora_component component;
+};
+
+/* The table of a model's modules. */
+struct mlc_lora_names;
+
+/* The targets are borrowed, and must outlive the table.  0 or -ENOMEM; -EEXIST:
+ * two modules flatten to one name. */
+int mlc_lora_names_new(const struct mlc_lora_target *targets, size_t n,
+                       struct mlc_lora_names **ret_names);
+void mlc_lora_names_free(struct mlc_lora_names *names);
+/* Modules in it, of a component. */
+size_t mlc_lora_names_count(const struct mlc_lora_names *names,
+                            enum mlc_lora_component component);
+
+/* Bytes of the LoRA's file. */
+struct mlc_lora_factor {
+    uint64_t offset; /* from the start of the file */
+    uint64_t len;    /* 0: absent (a, of a bias) */
+    enum mlc_float type;
+};
+
+/* What a LoRA adds to one target. */
+struct mlc_lora_delta {
+    size_t target;            /* index among the table's targets */
+    struct mlc_lora_factor a; /* rank x columns; absent: ones, rank 1 */
+    struct mlc_lora_factor b; /* rows x rank */
+    uint32_t rank;
+    bool is_conv;   /* a kernel larger than 1x1 */
+    double alpha;   /* see mlc_lora_scale() */
+    double divisor; /* the rank, or its root (rslora) */
+};
+
+struct mlc_lora {
+    struct mlc_lora_delta *deltas; /* by ascending target, one a target */
+    size_t n_deltas;
+    size_t n_modules;      /* of the file, with both factors */
+    size_t n_unmatched;    /* those that the model doesn't have */
+    char *first_unmatched; /* the name of one; NULL: none */
+};
+
+/* One tensor of the file, as its header says. */
+struct mlc_lora_tensor {
+    const char *name;
+    const char *dtype; /* "F16" */
+    const uint64_t *shape;
+    size_t n_dims;
+    uint64_t offset; /* from the start of the file */
+    uint64_t len;
+};
+
+/* Where a file's tensors come from. */
+struct mlc_lora_file {
+    const struct mlc_lora_tensor *tensors; /* in the order of the file */
+    size_t n_tensors;
+    /* The header's texts of these names, or NULL. */
+    const char *adapter_metadata; /* "lora_adapter_metadata" */
+    const char *base_model;       /* "ss_base_model_version" */
+    /* len bytes (8 at most: alphas) at an offset.  0 or a negative errno, which
+     * mlc_lora_new() returns: -EAGAIN when they are to be fetched first. */
+    int (*read)(void *arg, uint64_t offset, void *ret_bytes, size_t len);
+    void *arg;
+};
+
+/* 0; -EBADMSG: refused, *ret_why is a sentence the caller frees (NULL when
+ * memory ran out); -ENOMEM; or what file->read returned, and then it can be
+ * called again.  Names and shapes are checked before anything is read. */
+int mlc_lora_new(const struct mlc_lora_names *names,
+                 const struct mlc_lora_file *file, struct mlc_lora **ret_lora,
+                 char **ret_why);
+void mlc_lora_free(struct mlc_lora *lora);
+/* What it adds to a target; NULL: nothing. */
+const struct mlc_lora_delta *mlc_lora_find(const struct mlc_lora *lora,
+                                           size_t target);
+/* s of merge.h, for a LoRA of this weight (set_adapters()' scale) under an
+ * overall one (fuse_lora()'s lora_scale). */
+double mlc_lora_scale(const struct mlc_lora_delta *delta, double weight,
+                      double overall);
+
+#endif
