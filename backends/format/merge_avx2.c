@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* The kernel for x86-64 with AVX2, FMA and F16C, compiled for these whatever
+ * the rest is compiled for, and taken where the processor has them. */
+#include "config.h"
+
+#include "backends/format/merge_i.h"
+
+#if MLC_MERGE_HAS_AVX2
+
+#include <cpuid.h>
+#include <immintrin.h>
+#include <string.h>
+
+#define AVX2 __attribute__((target("avx2,fma,f16c")))
+/* Part of each of the three kernels below, made for its type. */
+#define INNER static inline AVX2 __attribute__((always_inline))
+
+/* A tile's row is two vectors. */
+struct sums {
+    __m256 of[MLC_TILE_ROWS][2];
+};
+
+/* The sums over one block of k: 12 registers of sums, 2 of A, 1 of B. */
+INNER void
+sum_block(const float *a, const float *b, uint32_t n, struct sums *ret)
+{
+    __m256 s[MLC_TILE_ROWS][2], a0, a1, bi;
+    uint32_t k;
+    int i;
+
+#pragma GCC unroll 6
+    for (i = 0; i < MLC_TILE_ROWS; i++)
+        s[i][0] = s[i][1] = _mm256_setzero_ps();
+    for (k = 0; k < n; k++) {
+        a0 = _mm256_loadu_ps(a);
+        a1 = _mm256_loadu_ps(a + 8);
+#pragma GCC unroll 6
+        for (i = 0; i < MLC_TILE_ROWS; i++) {
+            bi = _mm256_broadcast_ss(b + i);
+            s[i][0] = _mm256_fmadd_ps(bi, a0, s[i][0]);
+            s[i][1] = _mm256_fmadd_ps(bi, a1, s[i][1]);
+        }
+        a += MLC_TILE_COLS;
+        b += MLC_TILE_ROWS;
+    }
+#pragma GCC unroll 6
+    for (i = 0; i < MLC_TILE_ROWS; i++) {
+        ret->of[i][0] = s[i][0];
+        ret->of[i][1] = s[i][1];
+    }
+}
+
+INNER void
+sum_all(const struct mlc_merge_part *part, const struct mlc_tile *tile,
+        struct sums *ret)
+{
+    const float *a = part->a + tile->panel * part->rank * MLC_TILE_COLS;
+    const float *b = part->b + tile->group * part->rank * MLC_TILE_ROWS;
+    struct sums more;
+    uint32_t k, n;
+    int i;
+
+    for (k = 0; k < part->rank; k += n) {
+        n = part->rank - k < part->block ? part->rank - k : part->block;
+        sum_block(a + k * MLC_TILE_COLS, b + k * MLC_TILE_ROWS, n,
+                  k == 0 ? ret : &more);
+        for (i = 0; k > 0 && i < MLC_TILE_ROWS; i++) {
+            ret->of[i][0] = _mm256_add_ps(ret->of[i][0], more.of[i][0]);
+            ret->of[i][1] = _mm256_add_ps(ret->of[i][1], more.of[i][1]);
+        }
+    }
+}
+
+INNER __m256
+from_bf16(__m128i bits)
+{
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+
+/* As mlc_to_bf16(), for eight. */
+INNER __m128i
+to_bf16(__m256 value)
+{
+    __m256i bits = _mm256_castps_si256(value);
+    __m256i high = _mm256_srli_epi32(bits, 16);
+    __m256i odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
+    __m256i rounded =
+        _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, odd),
+                                           _mm256_set1_epi32(0x7fff)),
+                          16);
+    __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+    __m256i is_nan =
+        _mm256_castps_si256(_mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+    __m256i wide = _mm256_blendv_epi8(rounded, quiet, is_nan);
+
+    return _mm_packus_epi32(_mm256_castsi256_si128(wide),
+                            _mm256_extracti128_si256(wide, 1));
+}
+
+INNER __m128i
+to_half(enum mlc_float type, __m256 value)
+{
+    if (type == MLC_FLOAT_F16)
+        return _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT);
+    return to_bf16(value);
+}
+
+INNER __m256
+from_half(enum mlc_float type, __m128i bits)
+{
+    return type == MLC_FLOAT_F16 ? _mm256_cvtph_ps(bits) : from_bf16(bits);
+}
+
+INNER __m256
+round_to(enum mlc_float type, __m256 value)
+{
+    if (type == MLC_FLOAT_F32)
+        return value;
+    return from_half(type, to_half(type, value));
+}
+
+/* Eight values, at any address. */
+INNER __m256
+load(enum mlc_float type, const unsigned char *from)
+{
+    if (type == MLC_FLOAT_F32)
+        return _mm256_loadu_ps((const float *)(const void *)from);
+    return from_half(type,
+                     _mm_loadu_si128((const __m128i *)(const void *)from));
+}
+
+INNER void
+store(enum mlc_float type, __m256 value, unsigned char *to)
+{
+    if (type == MLC_FLOAT_F32)
+        _mm256_storeu_ps((float *)(void *)to, value);
+    else
+        _mm_storeu_si128((__m128i *)(void *)to, to_half(type, value));
+}
+
+/* A whole row of a tile from 'from' to 'to'. */
+INNER void
+merge_row(enum mlc_float type, const struct mlc_merge_part *part,
+          const __m256 sums[2], __m256 w[2])
+{
+    __m256 scale = _mm256_set1_ps(part->scale), delta;
+    int i;
+
+#pragma GCC unroll 2
+    for (i = 0; i < 2; i++) {
+        delta = round_to(type, _mm256_mul_ps(sums[i], scale));
+        w[i] = round_to(type, _mm256_add_ps(w[i], delta));
+    }
+}
+
+INNER void
+merge(enum mlc_float type, const struct mlc_merge *plan,
+      const struct mlc_tile *tile)
+{
+    size_t size = type == MLC_FLOAT_F32 ? 4 : 2, stride = plan->n_cols * size;
+    size_t len = tile->n_cols * size, i;
+    bool is_whole = tile->n_cols == MLC_TILE_COLS;
+    unsigned char edge[MLC_TILE_COLS * sizeof(float)] = {0};
+    __m256 w[MLC_TILE_ROWS][2];
+    struct sums sums;
+    unsigned row;
+
+    for (row = tile->row; row < tile->row_end; row++) {
+        const unsigned char *from = tile->base + (row - tile->row) * stride;
+
+        if (!is_whole)
+            from = memcpy(edge, from, len);
+        w[row][0] = load(type, from);
+        w[row][1] = load(type, from + 8 * size);
+    }
+    for (i = 0; i < plan->n_parts; i++) {
+        sum_all(&plan->parts[i], tile, &sums);
+        for (row = tile->row; row < tile->row_end; row++)
+            merge_row(type, &plan->parts[i], sums.of[row], w[row]);
+    }
+    for (row = tile->row; row < tile->row_end; row++) {
+        unsigned char *to = tile->ret + (row - tile->row) * stride;
+
+        store(type, w[row][0], is_whole ? to : edge);
+        store(type, w[row][1], (is_whole ? to : edge) + 8 * size);
+        if (!is_whole)
+            memcpy(to, edge, len);
+    }
+}
+
+static AVX2 void
+merge_f16(const struct mlc_merge *plan, const struct mlc_tile *tile)
+{
+    merge(MLC_FLOAT_F16, plan, tile);
+}
+
+static AVX2 void
+merge_bf16(const struct mlc_merge *plan, const struct mlc_tile *tile)
+{
+    merge(MLC_FLOAT_BF16, plan, tile);
+}
+
+static AVX2 void
+merge_f32(const struct mlc_merge *plan, const struct mlc_tile *tile)
+{
+    merge(MLC_FLOAT_F32, plan, tile);
+}
+
+static bool
+is_here(void)
+{
+    unsigned a, b, c, d;
+
+    /* These two also ask whether the system saves the registers. */
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
+mlc_merge_kernel *
+mlc_merge_avx2(enum mlc_float type)
+{
+    if (!is_here())
+        return NULL;
+    return type == MLC_FLOAT_F16    ? merge_f16
+           : type == MLC_FLOAT_BF16 ? merge_bf16
+                                    : merge_f32;
+}
+
+#else
+
+mlc_merge_kernel *
+mlc_merge_avx2(enum mlc_float type)
+{
+    return NULL;
+}
+
+#endif
