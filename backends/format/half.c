@@ -28,18 +28,19 @@ float_of(uint32_t bits)
 }
 
 size_t
-mlc_float_size(enum mlc_float type)
+mlc_float_size(enum mlc_dtype type)
 {
     switch (type) {
-    case MLC_FLOAT_F16:
-    case MLC_FLOAT_BF16:
+    case MLC_DTYPE_F16:
+    case MLC_DTYPE_BF16:
         return 2;
-    case MLC_FLOAT_F32:
+    case MLC_DTYPE_F32:
         return 4;
-    case MLC_FLOAT_F64:
+    case MLC_DTYPE_F64:
         return 8;
+    default:
+        return 0;
     }
-    return 0;
 }
 
 float
@@ -89,7 +90,7 @@ mlc_to_bf16(float value)
 }
 
 void
-mlc_float_read(enum mlc_float type, const void *from, size_t n, float *ret)
+mlc_float_read(enum mlc_dtype type, const void *from, size_t n, float *ret)
 {
     const unsigned char *p = from;
     uint16_t half;
@@ -97,41 +98,41 @@ mlc_float_read(enum mlc_float type, const void *from, size_t n, float *ret)
     size_t i;
 
     switch (type) {
-    case MLC_FLOAT_F16:
+    case MLC_DTYPE_F16:
         for (i = 0; i < n; i++) {
             memcpy(&half, p + 2 * i, sizeof half);
             ret[i] = mlc_from_f16(half);
         }
         break;
-    case MLC_FLOAT_BF16:
+    case MLC_DTYPE_BF16:
         for (i = 0; i < n; i++) {
             memcpy(&half, p + 2 * i, sizeof half);
             ret[i] = mlc_from_bf16(half);
         }
         break;
-    case MLC_FLOAT_F32:
+    case MLC_DTYPE_F32:
         memcpy(ret, p, n * sizeof *ret);
         break;
-    case MLC_FLOAT_F64:
+    case MLC_DTYPE_F64:
         for (i = 0; i < n; i++) {
             memcpy(&wide, p + 8 * i, sizeof wide);
             ret[i] = (float)wide;
         }
         break;
+    default:
+        break;
     }
 }
 
 float
-mlc_float_round(enum mlc_float type, float value)
+mlc_float_round(enum mlc_dtype type, float value)
 {
     switch (type) {
-    case MLC_FLOAT_F16:
+    case MLC_DTYPE_F16:
         return mlc_from_f16(mlc_to_f16(value));
-    case MLC_FLOAT_BF16:
+    case MLC_DTYPE_BF16:
         return mlc_from_bf16(mlc_to_bf16(value));
-    case MLC_FLOAT_F32:
-    case MLC_FLOAT_F64:
-        break;
+    default:
+        return value;
     }
-    return value;
 }

@@ -10,16 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* By their names in safetensors. */
-enum mlc_float {
-    MLC_FLOAT_F16,
-    MLC_FLOAT_BF16,
-    MLC_FLOAT_F32,
-    MLC_FLOAT_F64, /* of LoRAs alone; read, never written */
-};
+#include "backends/format/safetensors.h"
 
-/* Bytes of one value. */
-size_t mlc_float_size(enum mlc_float type);
+/* Bytes of one value of F16, BF16, F32 or F64; 0: another type, which none of
+ * these functions takes. */
+size_t mlc_float_size(enum mlc_dtype type);
 
 float mlc_from_f16(uint16_t bits);
 float mlc_from_bf16(uint16_t bits);
@@ -27,9 +22,9 @@ uint16_t mlc_to_f16(float value);
 uint16_t mlc_to_bf16(float value);
 
 /* n values of a type at 'from' to float.  F64 is rounded. */
-void mlc_float_read(enum mlc_float type, const void *from, size_t n,
+void mlc_float_read(enum mlc_dtype type, const void *from, size_t n,
                     float *ret);
 /* value as 'type' holds it (not F64). */
-float mlc_float_round(enum mlc_float type, float value);
+float mlc_float_round(enum mlc_dtype type, float value);
 
 #endif

@@ -30,48 +30,45 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backends/format/half.h"
+#include "backends/format/layout.h"
+#include "backends/format/safetensors.h"
 
-enum mlc_lora_component {
-    MLC_LORA_UNET,
-    MLC_LORA_TEXT,   /* text_encoder */
-    MLC_LORA_TEXT_2, /* text_encoder_2 */
-};
-
-/* A tensor that is served: all of a component's may be given, those that no
- * LoRA can change are passed over. */
+/* A tensor that is served.  All of a folder's may be given (layout.h has these
+ * fields by the same names): what no LoRA can change is passed over. */
 struct mlc_lora_target {
-    const char *name;   /* "mid_block.attentions.0.proj_in.weight" */
-    const char *source; /* its module in the checkpoint, without the component's
-                         * prefix: "middle_block.1.proj_in"; NULL: none */
+    enum mlc_part part;
+    const char *name; /* "mid_block.attentions.0.proj_in.weight"; in a text
+                       * encoder with or without "text_model." */
+    const char *source_name; /* "middle_block.1.proj_in.weight"; used of the
+                              * UNet's alone; NULL: none */
     const uint64_t *shape;
-    size_t n_dims;
-    enum mlc_lora_component component;
+    unsigned n_dims;
 };
 
 /* The table of a model's modules. */
 struct mlc_lora_names;
 
-/* The targets are borrowed, and must outlive the table.  0 or -ENOMEM; -EEXIST:
- * two modules flatten to one name. */
+/* What the targets point to is borrowed, and must outlive the table; the array
+ * isn't needed afterwards.  0; -EEXIST: two modules flatten to one name;
+ * -ENOMEM. */
 int mlc_lora_names_new(const struct mlc_lora_target *targets, size_t n,
                        struct mlc_lora_names **ret_names);
-void mlc_lora_names_free(struct mlc_lora_names *names);
-/* Modules in it, of a component. */
+void mlc_lora_names_free(struct mlc_lora_names *names); /* takes NULL */
+/* Modules in it, of a part. */
 size_t mlc_lora_names_count(const struct mlc_lora_names *names,
-                            enum mlc_lora_component component);
+                            enum mlc_part part);
 
-/* Bytes of the LoRA's file. */
+/* Values in the LoRA's file, packed. */
 struct mlc_lora_factor {
-    uint64_t offset; /* from the start of the file */
-    uint64_t len;    /* 0: absent (a, of a bias) */
-    enum mlc_float type;
+    uint64_t offset;      /* from the start of the file */
+    uint64_t len;         /* bytes; 0: absent (a, of a bias) */
+    enum mlc_dtype dtype; /* F16, BF16, F32 or F64 */
 };
 
-/* What a LoRA adds to one target. */
+/* What a LoRA adds to one target: arguments of merge.h. */
 struct mlc_lora_delta {
-    size_t target;            /* index among the table's targets */
-    struct mlc_lora_factor a; /* rank x columns; absent: ones, rank 1 */
+    size_t target;            /* its index among those given */
+    struct mlc_lora_factor a; /* rank x columns */
     struct mlc_lora_factor b; /* rows x rank */
     uint32_t rank;
     bool is_conv;   /* a kernel larger than 1x1 */
@@ -82,41 +79,24 @@ struct mlc_lora_delta {
 struct mlc_lora {
     struct mlc_lora_delta *deltas; /* by ascending target, one a target */
     size_t n_deltas;
-    size_t n_modules;      /* of the file, with both factors */
-    size_t n_unmatched;    /* those that the model doesn't have */
+    size_t n_modules;      /* of the file */
+    size_t n_unmatched;    /* those of them that the model doesn't have */
     char *first_unmatched; /* the name of one; NULL: none */
 };
 
-/* One tensor of the file, as its header says. */
-struct mlc_lora_tensor {
-    const char *name;
-    const char *dtype; /* "F16" */
-    const uint64_t *shape;
-    size_t n_dims;
-    uint64_t offset; /* from the start of the file */
-    uint64_t len;
-};
+/* Reads len bytes (8 at most: alphas are small) at an offset of the LoRA's
+ * file.  0 or a negative errno, -EAGAIN when they are to be fetched first. */
+typedef int mlc_lora_read(void *arg, uint64_t offset, void *ret_bytes,
+                          size_t len);
 
-/* Where a file's tensors come from. */
-struct mlc_lora_file {
-    const struct mlc_lora_tensor *tensors; /* in the order of the file */
-    size_t n_tensors;
-    /* The header's texts of these names, or NULL. */
-    const char *adapter_metadata; /* "lora_adapter_metadata" */
-    const char *base_model;       /* "ss_base_model_version" */
-    /* len bytes (8 at most: alphas) at an offset.  0 or a negative errno, which
-     * mlc_lora_new() returns: -EAGAIN when they are to be fetched first. */
-    int (*read)(void *arg, uint64_t offset, void *ret_bytes, size_t len);
-    void *arg;
-};
-
-/* 0; -EBADMSG: refused, *ret_why is a sentence the caller frees (NULL when
- * memory ran out); -ENOMEM; or what file->read returned, and then it can be
- * called again.  Names and shapes are checked before anything is read. */
+/* 0; -EBADMSG: refused, *ret_why (may be NULL) is a sentence the caller frees,
+ * NULL when memory ran out; -ENOMEM; or what read returned, and then it can be
+ * called again.  Names and shapes are checked before anything is read.  The
+ * file isn't needed afterwards. */
 int mlc_lora_new(const struct mlc_lora_names *names,
-                 const struct mlc_lora_file *file, struct mlc_lora **ret_lora,
-                 char **ret_why);
-void mlc_lora_free(struct mlc_lora *lora);
+                 const struct mlc_safetensors *file, mlc_lora_read *read,
+                 void *arg, struct mlc_lora **ret_lora, char **ret_why);
+void mlc_lora_free(struct mlc_lora *lora); /* takes NULL */
 /* What it adds to a target; NULL: nothing. */
 const struct mlc_lora_delta *mlc_lora_find(const struct mlc_lora *lora,
                                            size_t target);

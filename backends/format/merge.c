@@ -64,7 +64,7 @@ mlc_merge_size(uint64_t n_rows, uint64_t n_cols,
 
 /* A: its rows are those of k, so one value of each column follows the other. */
 static void
-pack_a(enum mlc_float type, uint64_t n_cols,
+pack_a(enum mlc_dtype type, uint64_t n_cols,
        const struct mlc_merge_delta *delta, float *out)
 {
     size_t size = mlc_float_size(delta->a_type), n, i;
@@ -87,7 +87,7 @@ pack_a(enum mlc_float type, uint64_t n_cols,
 
 /* B: its columns are those of k. */
 static void
-pack_b(enum mlc_float type, uint64_t n_rows,
+pack_b(enum mlc_dtype type, uint64_t n_rows,
        const struct mlc_merge_delta *delta, float *out)
 {
     size_t size = mlc_float_size(delta->b_type);
@@ -106,6 +106,13 @@ pack_b(enum mlc_float type, uint64_t n_rows,
             to[k * MLC_TILE_ROWS] = mlc_float_round(type, value);
         }
     }
+}
+
+static bool
+is_base(enum mlc_dtype type)
+{
+    return type == MLC_DTYPE_F16 || type == MLC_DTYPE_BF16 ||
+           type == MLC_DTYPE_F32;
 }
 
 static int
@@ -129,7 +136,7 @@ make_part(const struct mlc_merge *plan, const struct mlc_merge_delta *delta,
 }
 
 int
-mlc_merge_new(enum mlc_float type, uint64_t n_rows, uint64_t n_cols,
+mlc_merge_new(enum mlc_dtype type, uint64_t n_rows, uint64_t n_cols,
               const struct mlc_merge_delta *deltas, size_t n,
               struct mlc_merge **ret_plan)
 {
@@ -137,10 +144,11 @@ mlc_merge_new(enum mlc_float type, uint64_t n_rows, uint64_t n_cols,
     size_t i;
     int r;
 
-    if (type == MLC_FLOAT_F64 || n_rows == 0 || n_cols == 0 || n == 0)
+    if (!is_base(type) || n_rows == 0 || n_cols == 0 || n == 0)
         return -EINVAL;
     for (i = 0; i < n; i++) {
-        if (deltas[i].rank == 0 ||
+        if (deltas[i].rank == 0 || mlc_float_size(deltas[i].b_type) == 0 ||
+            (deltas[i].a && mlc_float_size(deltas[i].a_type) == 0) ||
             n_values(n_rows, n_cols, deltas[i].rank) == UINT64_MAX)
             return -EINVAL;
     }

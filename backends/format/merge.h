@@ -46,8 +46,8 @@
 struct mlc_merge_delta {
     const void *a; /* rank x n_cols values; NULL: ones (lora_B.bias, rank 1) */
     const void *b; /* n_rows x rank */
-    enum mlc_float a_type;
-    enum mlc_float b_type;
+    enum mlc_dtype a_type;
+    enum mlc_dtype b_type;
     uint32_t rank; /* 1 to MLC_MERGE_MAX_RANK */
     bool is_conv;  /* a convolution with a kernel larger than 1x1 */
     double scale;  /* s */
@@ -59,10 +59,10 @@ struct mlc_merge;
  * Only ranks are looked at. */
 uint64_t mlc_merge_size(uint64_t n_rows, uint64_t n_cols,
                         const struct mlc_merge_delta *deltas, size_t n);
-/* A plan for one tensor of type T (not F64), with the deltas in their order;
- * what they point to is copied.  0, -EINVAL (a rank, or nothing to merge with),
- * -ENOMEM. */
-int mlc_merge_new(enum mlc_float type, uint64_t n_rows, uint64_t n_cols,
+/* A plan for one tensor of type T (F16, BF16 or F32), with the deltas in their
+ * order; what they point to is copied.  0, -EINVAL (a type, a rank, an empty
+ * tensor, no deltas), -ENOMEM. */
+int mlc_merge_new(enum mlc_dtype type, uint64_t n_rows, uint64_t n_cols,
                   const struct mlc_merge_delta *deltas, size_t n,
                   struct mlc_merge **ret_plan);
 void mlc_merge_free(struct mlc_merge *plan);

@@ -99,41 +99,41 @@ to_bf16(__m256 value)
 }
 
 INNER __m128i
-to_half(enum mlc_float type, __m256 value)
+to_half(enum mlc_dtype type, __m256 value)
 {
-    if (type == MLC_FLOAT_F16)
+    if (type == MLC_DTYPE_F16)
         return _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT);
     return to_bf16(value);
 }
 
 INNER __m256
-from_half(enum mlc_float type, __m128i bits)
+from_half(enum mlc_dtype type, __m128i bits)
 {
-    return type == MLC_FLOAT_F16 ? _mm256_cvtph_ps(bits) : from_bf16(bits);
+    return type == MLC_DTYPE_F16 ? _mm256_cvtph_ps(bits) : from_bf16(bits);
 }
 
 INNER __m256
-round_to(enum mlc_float type, __m256 value)
+round_to(enum mlc_dtype type, __m256 value)
 {
-    if (type == MLC_FLOAT_F32)
+    if (type == MLC_DTYPE_F32)
         return value;
     return from_half(type, to_half(type, value));
 }
 
 /* Eight values, at any address. */
 INNER __m256
-load(enum mlc_float type, const unsigned char *from)
+load(enum mlc_dtype type, const unsigned char *from)
 {
-    if (type == MLC_FLOAT_F32)
+    if (type == MLC_DTYPE_F32)
         return _mm256_loadu_ps((const float *)(const void *)from);
     return from_half(type,
                      _mm_loadu_si128((const __m128i *)(const void *)from));
 }
 
 INNER void
-store(enum mlc_float type, __m256 value, unsigned char *to)
+store(enum mlc_dtype type, __m256 value, unsigned char *to)
 {
-    if (type == MLC_FLOAT_F32)
+    if (type == MLC_DTYPE_F32)
         _mm256_storeu_ps((float *)(void *)to, value);
     else
         _mm_storeu_si128((__m128i *)(void *)to, to_half(type, value));
@@ -141,7 +141,7 @@ store(enum mlc_float type, __m256 value, unsigned char *to)
 
 /* A whole row of a tile from 'from' to 'to'. */
 INNER void
-merge_row(enum mlc_float type, const struct mlc_merge_part *part,
+merge_row(enum mlc_dtype type, const struct mlc_merge_part *part,
           const __m256 sums[2], __m256 w[2])
 {
     __m256 scale = _mm256_set1_ps(part->scale), delta;
@@ -155,10 +155,10 @@ merge_row(enum mlc_float type, const struct mlc_merge_part *part,
 }
 
 INNER void
-merge(enum mlc_float type, const struct mlc_merge *plan,
+merge(enum mlc_dtype type, const struct mlc_merge *plan,
       const struct mlc_tile *tile)
 {
-    size_t size = type == MLC_FLOAT_F32 ? 4 : 2, stride = plan->n_cols * size;
+    size_t size = type == MLC_DTYPE_F32 ? 4 : 2, stride = plan->n_cols * size;
     size_t len = tile->n_cols * size, i;
     bool is_whole = tile->n_cols == MLC_TILE_COLS;
     unsigned char edge[MLC_TILE_COLS * sizeof(float)] = {0};
@@ -192,19 +192,19 @@ merge(enum mlc_float type, const struct mlc_merge *plan,
 static AVX2 void
 merge_f16(const struct mlc_merge *plan, const struct mlc_tile *tile)
 {
-    merge(MLC_FLOAT_F16, plan, tile);
+    merge(MLC_DTYPE_F16, plan, tile);
 }
 
 static AVX2 void
 merge_bf16(const struct mlc_merge *plan, const struct mlc_tile *tile)
 {
-    merge(MLC_FLOAT_BF16, plan, tile);
+    merge(MLC_DTYPE_BF16, plan, tile);
 }
 
 static AVX2 void
 merge_f32(const struct mlc_merge *plan, const struct mlc_tile *tile)
 {
-    merge(MLC_FLOAT_F32, plan, tile);
+    merge(MLC_DTYPE_F32, plan, tile);
 }
 
 static bool
@@ -218,19 +218,19 @@ is_here(void)
 }
 
 mlc_merge_kernel *
-mlc_merge_avx2(enum mlc_float type)
+mlc_merge_avx2(enum mlc_dtype type)
 {
     if (!is_here())
         return NULL;
-    return type == MLC_FLOAT_F16    ? merge_f16
-           : type == MLC_FLOAT_BF16 ? merge_bf16
+    return type == MLC_DTYPE_F16    ? merge_f16
+           : type == MLC_DTYPE_BF16 ? merge_bf16
                                     : merge_f32;
 }
 
 #else
 
 mlc_merge_kernel *
-mlc_merge_avx2(enum mlc_float type)
+mlc_merge_avx2(enum mlc_dtype type)
 {
     return NULL;
 }

@@ -43,7 +43,7 @@ typedef void mlc_merge_kernel(const struct mlc_merge *plan,
                               const struct mlc_tile *tile);
 
 struct mlc_merge {
-    enum mlc_float type;
+    enum mlc_dtype type;
     uint64_t n_rows;
     uint64_t n_cols;
     mlc_merge_kernel *kernel;
@@ -52,7 +52,7 @@ struct mlc_merge {
 };
 
 /* NULL: not on this processor. */
-mlc_merge_kernel *mlc_merge_avx2(enum mlc_float type);
-mlc_merge_kernel *mlc_merge_plain(enum mlc_float type);
+mlc_merge_kernel *mlc_merge_avx2(enum mlc_dtype type);
+mlc_merge_kernel *mlc_merge_plain(enum mlc_dtype type);
 
 #endif

@@ -50,15 +50,15 @@ sum_all(const struct mlc_merge_part *part, const struct mlc_tile *tile,
 }
 
 static void
-store(enum mlc_float type, float value, unsigned char *to)
+store(enum mlc_dtype type, float value, unsigned char *to)
 {
     uint16_t half;
 
-    if (type == MLC_FLOAT_F32) {
+    if (type == MLC_DTYPE_F32) {
         memcpy(to, &value, sizeof value);
         return;
     }
-    half = type == MLC_FLOAT_F16 ? mlc_to_f16(value) : mlc_to_bf16(value);
+    half = type == MLC_DTYPE_F16 ? mlc_to_f16(value) : mlc_to_bf16(value);
     memcpy(to, &half, sizeof half);
 }
 
@@ -66,7 +66,7 @@ static void
 merge(const struct mlc_merge *plan, const struct mlc_tile *tile)
 {
     size_t size = mlc_float_size(plan->type), stride = plan->n_cols * size, i;
-    enum mlc_float type = plan->type;
+    enum mlc_dtype type = plan->type;
     float w[MLC_TILE_ROWS][MLC_TILE_COLS], delta;
     struct sums sums = {0};
     unsigned row, col;
@@ -90,7 +90,7 @@ merge(const struct mlc_merge *plan, const struct mlc_tile *tile)
 }
 
 mlc_merge_kernel *
-mlc_merge_plain(enum mlc_float type)
+mlc_merge_plain(enum mlc_dtype type)
 {
     return merge;
 }
