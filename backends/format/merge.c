@@ -11,7 +11,7 @@
 
 /* Groups of rows that are merged, panel by panel, before the next ones are: B
  * of these and a panel of A fit the first level cache. */
-#define GROUPS_TOGETHER 4
+#define GROUPS_TOGETHER 2
 
 MLC_DEFINE_CLEANUP(merge, struct mlc_merge *, mlc_merge_free);
 
@@ -62,12 +62,24 @@ mlc_merge_size(uint64_t n_rows, uint64_t n_cols,
     return size;
 }
 
+/* n values of a factor, as the base's type holds them. */
+static void
+read_factor(enum mlc_dtype base, enum mlc_dtype type, const unsigned char *from,
+            size_t n, float *ret)
+{
+    size_t i;
+
+    mlc_float_read(type, from, n, ret);
+    for (i = 0; i < n && type != base; i++)
+        ret[i] = mlc_float_round(base, ret[i]);
+}
+
 /* A: its rows are those of k, so one value of each column follows the other. */
 static void
 pack_a(enum mlc_dtype type, uint64_t n_cols,
        const struct mlc_merge_delta *delta, float *out)
 {
-    size_t size = mlc_float_size(delta->a_type), n, i;
+    size_t size = mlc_float_size(delta->a_type), n;
     const unsigned char *a = delta->a;
     uint64_t col;
     uint32_t k;
@@ -75,14 +87,20 @@ pack_a(enum mlc_dtype type, uint64_t n_cols,
     for (col = 0; col < n_cols; col += MLC_TILE_COLS) {
         n = n_cols - col < MLC_TILE_COLS ? n_cols - col : MLC_TILE_COLS;
         for (k = 0; k < delta->rank; k++) {
-            if (a)
-                mlc_float_read(delta->a_type, a + (k * n_cols + col) * size, n,
-                               out);
-            for (i = 0; i < n; i++)
-                out[i] = a ? mlc_float_round(type, out[i]) : 1;
+            read_factor(type, delta->a_type, a + (k * n_cols + col) * size, n,
+                        out);
             out += MLC_TILE_COLS;
         }
     }
+}
+
+static void
+pack_ones(uint64_t n_cols, float *out)
+{
+    uint64_t col;
+
+    for (col = 0; col < n_cols; col++)
+        out[col] = 1;
 }
 
 /* B: its columns are those of k. */
@@ -90,9 +108,9 @@ static void
 pack_b(enum mlc_dtype type, uint64_t n_rows,
        const struct mlc_merge_delta *delta, float *out)
 {
-    size_t size = mlc_float_size(delta->b_type);
+    size_t size = mlc_float_size(delta->b_type), n, i;
     const unsigned char *b = delta->b;
-    float value;
+    float values[64];
     uint64_t row;
     uint32_t k;
 
@@ -100,10 +118,12 @@ pack_b(enum mlc_dtype type, uint64_t n_rows,
         float *to = out + row / MLC_TILE_ROWS * MLC_TILE_ROWS * delta->rank +
                     row % MLC_TILE_ROWS;
 
-        for (k = 0; k < delta->rank; k++) {
-            mlc_float_read(delta->b_type, b + (row * delta->rank + k) * size, 1,
-                           &value);
-            to[k * MLC_TILE_ROWS] = mlc_float_round(type, value);
+        for (k = 0; k < delta->rank; k += (uint32_t)n) {
+            n = delta->rank - k < 64 ? delta->rank - k : 64;
+            read_factor(type, delta->b_type, b, n, values);
+            b += n * size;
+            for (i = 0; i < n; i++)
+                to[(k + i) * MLC_TILE_ROWS] = values[i];
         }
     }
 }
@@ -130,7 +150,10 @@ make_part(const struct mlc_merge *plan, const struct mlc_merge_delta *delta,
         calloc(round_up(plan->n_rows, MLC_TILE_ROWS), rank * sizeof(float));
     if (!part->a || !part->b)
         return -ENOMEM;
-    pack_a(plan->type, plan->n_cols, delta, part->a);
+    if (delta->a)
+        pack_a(plan->type, plan->n_cols, delta, part->a);
+    else
+        pack_ones(plan->n_cols, part->a);
     pack_b(plan->type, plan->n_rows, delta, part->b);
     return 0;
 }
@@ -147,7 +170,8 @@ mlc_merge_new(enum mlc_dtype type, uint64_t n_rows, uint64_t n_cols,
     if (!is_base(type) || n_rows == 0 || n_cols == 0 || n == 0)
         return -EINVAL;
     for (i = 0; i < n; i++) {
-        if (deltas[i].rank == 0 || mlc_float_size(deltas[i].b_type) == 0 ||
+        if (deltas[i].rank == 0 || (!deltas[i].a && deltas[i].rank != 1) ||
+            mlc_float_size(deltas[i].b_type) == 0 ||
             (deltas[i].a && mlc_float_size(deltas[i].a_type) == 0) ||
             n_values(n_rows, n_cols, deltas[i].rank) == UINT64_MAX)
             return -EINVAL;

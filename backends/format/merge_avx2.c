@@ -78,21 +78,26 @@ from_bf16(__m128i bits)
         _mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }
 
-/* As mlc_to_bf16(), for eight. */
+/* As mlc_to_bf16(), for eight: each in the upper half of 32 bits, whose lower
+ * half is anything. */
+INNER __m256i
+round_bf16(__m256 value)
+{
+    __m256i bits = _mm256_castps_si256(value);
+    __m256i odd =
+        _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i rounded = _mm256_add_epi32(
+        bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    __m256 is_nan = _mm256_cmp_ps(value, value, _CMP_UNORD_Q);
+
+    return _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(is_nan));
+}
+
 INNER __m128i
 to_bf16(__m256 value)
 {
-    __m256i bits = _mm256_castps_si256(value);
-    __m256i high = _mm256_srli_epi32(bits, 16);
-    __m256i odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
-    __m256i rounded =
-        _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, odd),
-                                           _mm256_set1_epi32(0x7fff)),
-                          16);
-    __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
-    __m256i is_nan =
-        _mm256_castps_si256(_mm256_cmp_ps(value, value, _CMP_UNORD_Q));
-    __m256i wide = _mm256_blendv_epi8(rounded, quiet, is_nan);
+    __m256i wide = _mm256_srli_epi32(round_bf16(value), 16);
 
     return _mm_packus_epi32(_mm256_castsi256_si128(wide),
                             _mm256_extracti128_si256(wide, 1));
@@ -115,9 +120,12 @@ from_half(enum mlc_dtype type, __m128i bits)
 INNER __m256
 round_to(enum mlc_dtype type, __m256 value)
 {
-    if (type == MLC_DTYPE_F32)
-        return value;
-    return from_half(type, to_half(type, value));
+    if (type == MLC_DTYPE_F16)
+        return _mm256_cvtph_ps(to_half(type, value));
+    if (type == MLC_DTYPE_BF16)
+        return _mm256_castsi256_ps(_mm256_and_si256(
+            round_bf16(value), _mm256_set1_epi32((int)0xffff0000)));
+    return value;
 }
 
 /* Eight values, at any address. */
@@ -139,12 +147,10 @@ store(enum mlc_dtype type, __m256 value, unsigned char *to)
         _mm_storeu_si128((__m128i *)(void *)to, to_half(type, value));
 }
 
-/* A whole row of a tile from 'from' to 'to'. */
 INNER void
-merge_row(enum mlc_dtype type, const struct mlc_merge_part *part,
-          const __m256 sums[2], __m256 w[2])
+merge_row(enum mlc_dtype type, __m256 scale, const __m256 sums[2], __m256 w[2])
 {
-    __m256 scale = _mm256_set1_ps(part->scale), delta;
+    __m256 delta;
     int i;
 
 #pragma GCC unroll 2
@@ -154,39 +160,80 @@ merge_row(enum mlc_dtype type, const struct mlc_merge_part *part,
     }
 }
 
+/* Adds all deltas to a tile. */
+INNER void
+merge_all(enum mlc_dtype type, const struct mlc_merge *plan,
+          const struct mlc_tile *tile, __m256 w[MLC_TILE_ROWS][2])
+{
+    struct sums sums;
+    __m256 scale;
+    size_t i;
+    int row;
+
+    for (i = 0; i < plan->n_parts; i++) {
+        sum_all(&plan->parts[i], tile, &sums);
+        scale = _mm256_set1_ps(plan->parts[i].scale);
+#pragma GCC unroll 6
+        for (row = 0; row < MLC_TILE_ROWS; row++)
+            merge_row(type, scale, sums.of[row], w[row]);
+    }
+}
+
+/* A tile that is wanted whole. */
+INNER void
+merge_whole(enum mlc_dtype type, const struct mlc_merge *plan,
+            const struct mlc_tile *tile)
+{
+    size_t size = type == MLC_DTYPE_F32 ? 4 : 2, stride = plan->n_cols * size;
+    __m256 w[MLC_TILE_ROWS][2];
+    size_t row;
+
+#pragma GCC unroll 6
+    for (row = 0; row < MLC_TILE_ROWS; row++) {
+        w[row][0] = load(type, tile->base + row * stride);
+        w[row][1] = load(type, tile->base + row * stride + 8 * size);
+    }
+    merge_all(type, plan, tile, w);
+#pragma GCC unroll 6
+    for (row = 0; row < MLC_TILE_ROWS; row++) {
+        store(type, w[row][0], tile->ret + row * stride);
+        store(type, w[row][1], tile->ret + row * stride + 8 * size);
+    }
+}
+
+/* One at the border: what of it is wanted goes through a copy. */
+INNER void
+merge_edge(enum mlc_dtype type, const struct mlc_merge *plan,
+           const struct mlc_tile *tile)
+{
+    size_t size = type == MLC_DTYPE_F32 ? 4 : 2, stride = plan->n_cols * size;
+    size_t len = tile->n_cols * size;
+    unsigned char copy[MLC_TILE_COLS * sizeof(float)] = {0};
+    __m256 w[MLC_TILE_ROWS][2] = {{{0}}};
+    unsigned row;
+
+    for (row = tile->row; row < tile->row_end; row++) {
+        memcpy(copy, tile->base + (row - tile->row) * stride, len);
+        w[row][0] = load(type, copy);
+        w[row][1] = load(type, copy + 8 * size);
+    }
+    merge_all(type, plan, tile, w);
+    for (row = tile->row; row < tile->row_end; row++) {
+        store(type, w[row][0], copy);
+        store(type, w[row][1], copy + 8 * size);
+        memcpy(tile->ret + (row - tile->row) * stride, copy, len);
+    }
+}
+
 INNER void
 merge(enum mlc_dtype type, const struct mlc_merge *plan,
       const struct mlc_tile *tile)
 {
-    size_t size = type == MLC_DTYPE_F32 ? 4 : 2, stride = plan->n_cols * size;
-    size_t len = tile->n_cols * size, i;
-    bool is_whole = tile->n_cols == MLC_TILE_COLS;
-    unsigned char edge[MLC_TILE_COLS * sizeof(float)] = {0};
-    __m256 w[MLC_TILE_ROWS][2];
-    struct sums sums;
-    unsigned row;
-
-    for (row = tile->row; row < tile->row_end; row++) {
-        const unsigned char *from = tile->base + (row - tile->row) * stride;
-
-        if (!is_whole)
-            from = memcpy(edge, from, len);
-        w[row][0] = load(type, from);
-        w[row][1] = load(type, from + 8 * size);
-    }
-    for (i = 0; i < plan->n_parts; i++) {
-        sum_all(&plan->parts[i], tile, &sums);
-        for (row = tile->row; row < tile->row_end; row++)
-            merge_row(type, &plan->parts[i], sums.of[row], w[row]);
-    }
-    for (row = tile->row; row < tile->row_end; row++) {
-        unsigned char *to = tile->ret + (row - tile->row) * stride;
-
-        store(type, w[row][0], is_whole ? to : edge);
-        store(type, w[row][1], (is_whole ? to : edge) + 8 * size);
-        if (!is_whole)
-            memcpy(to, edge, len);
-    }
+    if (tile->n_cols == MLC_TILE_COLS &&
+        tile->row_end - tile->row == MLC_TILE_ROWS)
+        merge_whole(type, plan, tile);
+    else
+        merge_edge(type, plan, tile);
 }
 
 static AVX2 void
