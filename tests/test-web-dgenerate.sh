@@ -146,6 +146,38 @@ check_down() {
     assert_error "Input/output error" cat "$url/d/down.bin"
     clear_faults
 }
+check_no_mix() {
+    local churner churn_r churn_w n taken=0
+    mkdir -p "$served/d" "$tmp/churn-store"
+    mkdir "$tmp/churn-store/web"
+    mount_ready "$tmp/churn-store" "$tmp/churn-mnt"
+    # The origin's own is all of another byte, too.
+    truncate -s 8M "$served/d/churn.bin"
+    mkfifo "$tmp/churn"
+    exec {churn_r}<>"$tmp/churn"
+    exec {churn_w}>"$tmp/churn"
+    "$python" "$srcdir/tests/web-db.py" "$tmp/churn-store/web" churn \
+        "$web/d/churn.bin" $((8 << 20)) <&"$churn_r" >"$tmp/churning" &
+    churner=$!
+    wait_until 20 grep -q churning "$tmp/churning"
+    for n in $(seq 60); do
+        "$python" -c '
+import os, sys
+with open(sys.argv[1], "rb") as file:
+    data = file.read()
+assert len(data) == 8 << 20 and len(set(data)) == 1, (len(data), set(data))
+os.unlink(sys.argv[1])
+sys.exit(42 if data[0] else 0)' "$tmp/churn-mnt/web/$web/d/churn.bin" || {
+            assert_equal "the reader" 42 $?
+            taken=$((taken + 1))
+        }
+        [ "$taken" -lt 5 ] || break
+    done
+    echo >&"$churn_w"
+    wait "$churner" || fail "the writer failed"
+    [ "$taken" -gt 0 ] || fail "nothing was taken, so the case shows nothing"
+    unmount "$tmp/churn-mnt"
+}
 run_case "a large file" check_fresh big.bin 3M
 run_case "a small file" check_fresh small.txt 2K
 run_case "upper parts of the path" check_parts
@@ -158,6 +190,7 @@ run_case "other spellings of a URL" check_spelling
 run_case "what the origin said is not kept with dgenerate's bytes" check_renewed
 run_case "evicted, and back" check_evict
 run_case "look-ups wait for one copy" check_large
+run_case "a file that is written anew is no mix" check_no_mix
 run_case "an origin that does not answer" check_down
 unmount "$mnt"
 end_cases

@@ -3,6 +3,8 @@
     web-db.py WEB add URL FILE [--age S] [--path PATH] [--pointer] [--type T]
                                     a row for FILE, which is copied into WEB
     web-db.py WEB fill N            rows for N files that aren't there
+    web-db.py WEB churn URL SIZE    fetches that anew until its stdin ends, each
+                                    time all of one other byte
     web-db.py WEB hold LOCK         holds LOCK (a file, "transaction", or
                                     "exclusive") until its stdin ends
 
@@ -14,6 +16,8 @@ import datetime
 import fcntl
 import json
 import os
+import random
+import select
 import shutil
 import sqlite3
 import sys
@@ -54,6 +58,27 @@ def fill(web: str, args: argparse.Namespace) -> None:
     connection.close()
 
 
+def churn(web: str, args: argparse.Namespace) -> None:
+    """In place, and the row last.  Says "churning" after the first time."""
+    path = os.path.join(web, str(uuid.uuid4()))
+    value = json.dumps({"path": path, "metadata": {"mime-type": "unknown"}})
+    n = 0
+    # Sometimes there is time for a reader, and sometimes there is not enough.
+    while not select.select([sys.stdin], [], [], random.uniform(0, 0.1))[0]:
+        with open(path, "wb") as file:
+            for _ in range(0, args.size, 1 << 16):
+                file.write(bytes([n % 255 + 1]) * (1 << 16))
+        connection = sqlite3.connect(os.path.join(web, "cache.db"))
+        with connection:
+            connection.execute(CREATE)
+            connection.execute("REPLACE INTO store VALUES (?, ?, ?)",
+                               (args.url, value, datetime.datetime.now().isoformat(" ")))
+        connection.close()
+        if n == 0:
+            print("churning", flush=True)
+        n += 1
+
+
 def hold(web: str, args: argparse.Namespace) -> None:
     """Says "held" once it holds it."""
     path = os.path.join(web, "cache.db")
@@ -85,10 +110,13 @@ def main() -> None:
     command.add_argument("--type", default="unknown")
     command = commands.add_parser("fill")
     command.add_argument("n", type=int)
+    command = commands.add_parser("churn")
+    command.add_argument("url")
+    command.add_argument("size", type=int)
     command = commands.add_parser("hold")
     command.add_argument("lock")
     args = parser.parse_args()
-    {"add": add, "fill": fill, "hold": hold}[args.command](args.web, args)
+    {"add": add, "churn": churn, "fill": fill, "hold": hold}[args.command](args.web, args)
 
 
 if __name__ == "__main__":
