@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backends/util/cleanup.h"
+
 struct mlc_zip;
 struct mlc_record;
 
@@ -28,6 +30,7 @@ struct mlc_record_line {
 int mlc_record_parse(const char *text, size_t len, const char *own_path,
                      struct mlc_record **ret_record, char *ret_why);
 void mlc_record_free(struct mlc_record *r); /* takes NULL */
+MLC_DEFINE_CLEANUP(record, struct mlc_record *, mlc_record_free);
 
 size_t mlc_record_n_lines(const struct mlc_record *r);
 /* i < n_lines; in the order of paths (bytes).  Borrowed from r. */
@@ -36,9 +39,9 @@ const struct mlc_record_line *mlc_record_line(const struct mlc_record *r,
 /* NULL: there is no such line. */
 const struct mlc_record_line *mlc_record_find(const struct mlc_record *r,
                                               const char *path);
-/* Does it list all files of z but itself, nothing else, and the sizes that the
- * directory gives?  0 or -EBADMSG. */
+/* Does it list all files of z but own_path, nothing else, and the sizes that
+ * the directory gives?  0 or -EBADMSG. */
 int mlc_record_check(const struct mlc_record *r, const struct mlc_zip *z,
-                     char *ret_why);
+                     const char *own_path, char *ret_why);
 
 #endif

@@ -18,6 +18,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "backends/util/cleanup.h"
+
 /* Why something was refused, for the log: one line without control bytes, no
  * full stop.  Where a function takes a ret_why, it is a buffer of this many
  * bytes, or NULL; it holds a text after -EBADMSG and -EFBIG, else "". */
@@ -68,6 +70,7 @@ int mlc_zip_parse(uint64_t size, const void *tail, size_t len,
                   const struct mlc_zip_limits *limits, struct mlc_zip **ret_zip,
                   uint64_t *ret_from, char *ret_why);
 void mlc_zip_free(struct mlc_zip *z); /* takes NULL */
+MLC_DEFINE_CLEANUP(zip, struct mlc_zip *, mlc_zip_free);
 
 /* In the order of names (bytes). */
 size_t mlc_zip_n_members(const struct mlc_zip *z);
@@ -98,7 +101,7 @@ typedef int mlc_zip_write_fn(void *arg, const void *data, size_t len);
  * is a data descriptor, then the data from its start to its end.  Never hands
  * on more than m->usize bytes.  What was handed on before an error is
  * worthless: only 0 says that all came, and that its CRC is the directory's.
- * Takes some 150 kB of memory, whatever the member's size.
+ * Takes half a megabyte of memory, whatever the member's size.
  * 0; -EBADMSG; -ENOMEM; -ECANCELED soon after *stop (may be NULL) has become
  * true; or what read or write returned. */
 int mlc_zip_extract(const struct mlc_zip_member *m, mlc_zip_read_fn *read,
