@@ -106,6 +106,7 @@ int
 mlc_zip_refuse(int r, char *why, const char *fmt, ...)
 {
     va_list ap;
+    size_t len;
 
     if (!why)
         return r;
@@ -113,7 +114,9 @@ mlc_zip_refuse(int r, char *why, const char *fmt, ...)
     if (vsnprintf(why, MLC_ZIP_WHY_SIZE, fmt, ap) < 0)
         *why = '\0';
     va_end(ap);
-    why[strcspn(why, "\n")] = '\0'; /* some of libarchive's texts end in one */
+    len = strlen(why);
+    if (len > 0 && why[len - 1] == '\n') /* some of libarchive's texts */
+        why[len - 1] = '\0';
     for (; *why; why++) {
         if (*why < ' ' || *why > '~')
             *why = '?';
