@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # dgenerate keeps its caches on the mount, and what it has fetched is not fetched
 # again under its URL's name.
-# timeout: 600
+# timeout: 900
 . "${srcdir:-.}/tests/functions.sh"
 requires_fuse
 requires_command getfattr sqlite3
@@ -60,7 +60,7 @@ exec {hold}<>"$tmp/hold"
 "$venv_python" "$srcdir/tests/clients/dgenerate.py" hold <"$tmp/hold" \
     >"$tmp/held" 2>/dev/null &
 holder=$!
-wait_until 60 grep -q held "$tmp/held"
+wait_until 120 grep -q held "$tmp/held"
 assert_exists "$store/web/cache.db-journal"
 assert_error "Resource temporarily unavailable" "$python" -c '
 import fcntl, sys
