@@ -375,7 +375,8 @@ web_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
         return r;
     /* What was looked up is what is fetched. */
     validator = rec.etag ? rec.etag : rec.modified;
-    if (validator && mlc_object_set_validator(*ret, validator) == -ESTALE) {
+    if (validator &&
+        mlc_object_set_validator(*ret, validator, false) == -ESTALE) {
         mlc_object_unref(*ret);
         *ret = NULL;
         mlc_web_mark(web, rec.gen, true);

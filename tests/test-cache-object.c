@@ -735,14 +735,15 @@ other_validator_is_stale_once_bytes_are_there(void **state)
 
     toy_init(t, f);
     obj = get_open(f, t);
-    assert_int_equal(mlc_object_set_validator(obj, "\"a\""), 0);
-    assert_int_equal(mlc_object_set_validator(obj, "\"b\""), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"a\"", false), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"b\"", false), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"a\"", true), -ESTALE);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
     put_away(obj);
     restart(f);
     obj = get_open(f, t);
-    assert_int_equal(mlc_object_set_validator(obj, "\"b\""), 0);
-    assert_int_equal(mlc_object_set_validator(obj, "\"a\""), -ESTALE);
+    assert_int_equal(mlc_object_set_validator(obj, "\"b\"", false), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"a\"", false), -ESTALE);
     mlc_object_kill(obj);
     assert_int_equal(read_object(obj, 0, buf, 10), -EIO);
     assert_int_equal(bench_count(&f->bench, "objects"), 0);

@@ -304,7 +304,8 @@ check_validator(struct stream *s)
         v = mlc_net_header(&s->q, "Last-Modified");
     if (!v)
         return 0;
-    r = mlc_object_set_validator(s->obj, v);
+    /* A piece that a broken stream began must go on as it was. */
+    r = mlc_object_set_validator(s->obj, v, s->fill > 0);
     if (r == -ESTALE)
         return stream_end(s, OUT_STALE, -EREMOTEIO);
     return r < 0 ? stream_end(s, OUT_FULL, r) : 0;

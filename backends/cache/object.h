@@ -179,9 +179,11 @@ void mlc_object_fail(struct mlc_object *obj, uint64_t from, uint64_t to, int r);
 /* The origin's content is not what the size or validator says: the object is
  * dead, partial bytes are dropped, waiters get -EIO. */
 void mlc_object_kill(struct mlc_object *obj);
-/* The validator that the bytes on disk belong to.  0 (also for one that is too
- * long to be kept); -ESTALE: another one is recorded, and pieces are there;
- * -ENOMEM, or what writing the map failed with. */
-int mlc_object_set_validator(struct mlc_object *obj, const char *validator);
+/* The validator that the object's bytes belong to.  0 (also for one that is too
+ * long to be kept); -ESTALE: another one is recorded, and pieces are there, or
+ * the caller has a part of one (has_bytes); -ENOMEM, or what writing the map
+ * failed with. */
+int mlc_object_set_validator(struct mlc_object *obj, const char *validator,
+                             bool has_bytes);
 
 #endif
