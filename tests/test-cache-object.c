@@ -774,6 +774,44 @@ drop_frees_what_nobody_has_open(void **state)
     put_away(obj);
 }
 
+static bool
+is_key(void *arg, const char *key)
+{
+    return strcmp(key, arg) == 0;
+}
+
+static void
+pruning_drops_what_is_of_no_use(void **state)
+{
+    static const char *const keys[] = {"test/one", "test/two", "test/open",
+                                       "other/one"};
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct mlc_store *s;
+    char kept[] = "test/two";
+    uint8_t byte;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    for (size_t i = 0; i < 4; i++) {
+        f->spec.key = keys[i];
+        obj = get_open(f, t);
+        assert_int_equal(read_object(obj, 0, &byte, 1), 0);
+        put_away(obj);
+    }
+    restart(f);
+    s = f->bench.store;
+    f->spec.key = "test/open";
+    obj = get_open(f, t);
+    mlc_store_prune(s, "test/", is_key, kept);
+    assert_int_equal(mlc_store_present(s, "test/one"), 0);
+    assert_true(mlc_store_present(s, "test/two") > 0);
+    assert_true(mlc_store_present(s, "test/open") > 0);
+    assert_true(mlc_store_present(s, "other/one") > 0);
+    assert_int_equal(bench_count(&f->bench, "objects"), 3 * 2);
+    put_away(obj);
+}
+
 static void *
 read_all(void *arg)
 {
@@ -839,6 +877,7 @@ main(void)
         T(full_disk_is_an_error_that_passes),
         T(other_validator_is_stale_once_bytes_are_there),
         T(drop_frees_what_nobody_has_open),
+        T(pruning_drops_what_is_of_no_use),
         T(many_readers_cause_one_transfer),
     };
 

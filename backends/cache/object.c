@@ -337,7 +337,7 @@ open_old_files(struct mlc_object *obj, const char *data, const char *map,
     if (fd < 0 || map_fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
         (uint64_t)st.st_size != obj->size)
         return 0;
-    if (mlc_map_read_head(map_fd, obj->name, &size, &validator) < 0 ||
+    if (mlc_map_read_head(map_fd, obj->name, &size, NULL, &validator) < 0 ||
         size != obj->size || mlc_map_load(map_fd, obj->n_pieces, pieces) < 0)
         return 0;
     free(obj->validator);

@@ -114,6 +114,10 @@ uint64_t mlc_store_present(struct mlc_store *s, const char *key);
  * -EBUSY: it is open, or whole and on its way home.  If it is still being
  * written after a close it dies, else it starts anew when opened. */
 int mlc_store_drop(struct mlc_store *s, const char *key);
+/* At a start: drops what earlier runs left under keys that begin with prefix,
+ * unless is_kept (called under store.lock) says that it is still of use. */
+void mlc_store_prune(struct mlc_store *s, const char *prefix,
+                     bool (*is_kept)(void *arg, const char *key), void *arg);
 
 struct mlc_object *mlc_object_ref(struct mlc_object *obj);
 void mlc_object_unref(struct mlc_object *obj); /* takes NULL */
