@@ -72,6 +72,8 @@ struct mlc_web {
     uint64_t *doomed;               /* lock; generations still open somewhere */
     size_t n_doomed;                /* lock */
     struct mlc_web_stream *streams; /* lock */
+    struct mlc_timer watch;         /* of the streams */
+    bool is_watching;               /* lock; it is armed */
     int64_t swept_ms;               /* lock; real time */
     bool is_sweeping;               /* lock */
     struct mlc_timer timer;
