@@ -355,6 +355,7 @@ web_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     fetch.map_status = map_status;
     fetch.arg = web;
     fetch.changed = on_changed;
+    fetch.get_head = mlc_web_take_head;
     fetch.content = rec.gen;
     r = mlc_fetch_new(&d->cache->fetch, &fetch, &spec.feed);
     if (r < 0)
@@ -490,6 +491,8 @@ web_close(struct mlc_domain *d)
     if (web->is_open) {
         mlc_web_streams_free(web);
         mlc_web_index_close(web);
+        for (size_t i = 0; i < MLC_WEB_N_HEADS; i++)
+            free(mlc_steal(&web->heads[i].data));
         pthread_mutex_destroy(&web->lock);
     }
     if (web->token)
