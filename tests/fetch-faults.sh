@@ -45,7 +45,7 @@ check() {
         *)
             assert_match "the error" "^($ends)$" "$(reader errno "$file" 0:4096)"
             took=$(($(now_ms) - begin))
-            limit=$((seconds * 1500 * ${MLC_TEST_SLOWNESS:-1}))
+            limit=$(((seconds * 1000 + 4000) * ${MLC_TEST_SLOWNESS:-1}))
             [ "$took" -le "$limit" ] || fail "the error came after $took ms"
             # At once for the next second, and for mmap.
             ! reads_right "$wanted" "$file" mmap

@@ -16,7 +16,7 @@ for file in small.bin middle.bin large.bin; do
             check $file either $options "$(cdn "\"stall_body_at\": $at, \"stall\": -1")"
     done
     run_case "answers late by 5 s, once ($file)" \
-        check $file right fetch=whole "$(cdn '"stall_headers": 5, "times": 1')"
+        check $file right timeout=seconds=4 "$(cdn '"stall_headers": 5, "times": 1')"
 done
 run_case "the Hub does not answer" \
     check middle.bin 'EIO|ETIMEDOUT' fetch=whole "$(hub '"stall_headers": -1')"
