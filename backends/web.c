@@ -383,6 +383,7 @@ web_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     fetch.map_status = map_status;
     fetch.arg = web;
     fetch.changed = on_changed;
+    fetch.get_head = mlc_web_take_head;
     fetch.content = rec.gen;
     r = mlc_fetch_new(&d->cache->fetch, &fetch, &spec.feed);
     if (r < 0)
@@ -403,7 +404,8 @@ web_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
         return r;
     /* What was looked up is what is fetched. */
     validator = rec.etag ? rec.etag : rec.modified;
-    if (validator && mlc_object_set_validator(*ret, validator) == -ESTALE) {
+    if (validator &&
+        mlc_object_set_validator(*ret, validator, false) == -ESTALE) {
         mlc_object_unref(*ret);
         *ret = NULL;
         mlc_web_mark(web, rec.gen, true);
@@ -520,6 +522,8 @@ web_close(struct mlc_domain *d)
         mlc_web_adoptions_free(web);
         mlc_web_db_done(web);
         mlc_web_index_close(web);
+        for (size_t i = 0; i < MLC_WEB_N_HEADS; i++)
+            free(mlc_steal(&web->heads[i].data));
         pthread_mutex_destroy(&web->lock);
     }
     if (web->token)

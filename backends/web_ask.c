@@ -310,6 +310,45 @@ is_unchanged(const struct query *q, const struct mlc_web_rec *rec)
            strcmp(rec->etag, q->etag) == 0;
 }
 
+/* What came of a file is kept for who reads it next, if it can be told later on
+ * whether that is still the same file. */
+static void
+keep_head(struct mlc_web *web, const struct mlc_web_rec *rec,
+          const struct mlc_doc_answer *a)
+{
+    const char *validator = rec->etag ? rec->etag : rec->modified;
+    struct mlc_web_head *h;
+    char *data;
+
+    if (a->status != 206 || a->len != MLC_WEB_HEAD_BYTES || !validator ||
+        strncmp(validator, "W/", 2) == 0)
+        return;
+    data = malloc(a->len);
+    if (!data)
+        return;
+    memcpy(data, a->body, a->len);
+    MLC_LOCK_SCOPE(&web->lock);
+    h = &web->heads[web->n_heads++ % MLC_WEB_N_HEADS];
+    free(h->data);
+    h->data = data;
+    h->gen = rec->gen;
+}
+
+char *
+mlc_web_take_head(void *arg, uint64_t gen, size_t *ret_len)
+{
+    struct mlc_web *web = arg;
+
+    MLC_LOCK_SCOPE(&web->lock);
+    for (size_t i = 0; i < MLC_WEB_N_HEADS; i++) {
+        if (!web->heads[i].data || web->heads[i].gen != gen)
+            continue;
+        *ret_len = MLC_WEB_HEAD_BYTES;
+        return mlc_steal(&web->heads[i].data);
+    }
+    return NULL;
+}
+
 /* A file of that size; body: its bytes if these are all of them. */
 static void
 answer_file(struct query *q, const struct mlc_doc_answer *a, uint64_t size,
@@ -346,6 +385,8 @@ answer_file(struct query *q, const struct mlc_doc_answer *a, uint64_t size,
     }
     if (ret->r == 0 && body)
         ret->r = mlc_write_file_at(q->web->d->privfd, home, body, size, 0600);
+    if (ret->r == 0 && !body)
+        keep_head(q->web, &rec, a);
     if (ret->r == 0)
         ret->r = put(q, &rec);
     mlc_web_rec_done(&rec);

@@ -27,6 +27,7 @@
 #include "backends/web_url.h"
 
 #define MLC_WEB_HEAD_BYTES ((size_t)64 * 1024) /* asked for at a look-up */
+#define MLC_WEB_N_HEADS    8
 #define MLC_WEB_ABSENT_MS  (INT64_C(5) * 60 * 1000)
 #define MLC_WEB_TTL_MS     1000
 #define MLC_WEB_BODY_PATH  40 /* "web/bodies/" + 16 hex digits */
@@ -79,6 +80,13 @@ struct mlc_web_db {
     unsigned said;     /* lock; complaints that were logged */
 };
 
+/* The first MLC_WEB_HEAD_BYTES of a larger file, which came with its look-up,
+ * until somebody reads it. */
+struct mlc_web_head {
+    uint64_t gen;
+    char *data;
+};
+
 struct mlc_web {
     struct mlc_domain *d;           /* immutable */
     bool is_open;                   /* immutable */
@@ -98,8 +106,12 @@ struct mlc_web {
     struct mlc_web_stream *streams; /* lock */
     struct mlc_web_adoption *adoptions; /* lock */
     struct mlc_web_db db;
-    int64_t swept_ms; /* lock; real time */
-    bool is_sweeping; /* lock */
+    struct mlc_web_head heads[MLC_WEB_N_HEADS]; /* lock; a ring */
+    unsigned n_heads;                           /* lock; how many came so far */
+    struct mlc_timer watch;                     /* of the streams */
+    bool is_watching;                           /* lock; it is armed */
+    int64_t swept_ms;                           /* lock; real time */
+    bool is_sweeping;                           /* lock */
     struct mlc_timer timer;
     struct mlc_job sweep_job;
     atomic_ullong hits, misses, errors;
@@ -155,6 +167,8 @@ int mlc_web_ask(struct mlc_web *web, const char *path,
                 const struct mlc_web_found *found, struct mlc_ask *ask);
 /* The URL to send, which may hold a token; caller frees; NULL: no memory. */
 char *mlc_web_request_url(const struct mlc_web *web, const char *url);
+/* struct mlc_fetch_spec's get_head: the bytes that came with the look-up. */
+char *mlc_web_take_head(void *arg, uint64_t gen, size_t *ret_len);
 /* The path for a log line: its URL without what may be secret.  Caller frees;
  * NULL: no memory. */
 char *mlc_web_label(const char *path);
