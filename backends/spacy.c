@@ -341,6 +341,23 @@ somebody_reads(struct mlc_spacy *s)
         s->n_removed = 0;
 }
 
+/* Did somebody else put the version there, as dgenerate does?  meta.json is
+ * there, and what loading tries and does not find must not be an error. */
+static bool
+is_extracted(const struct mlc_spacy *s, const struct mlc_spacy_path *p)
+{
+    char path[2 * MLC_SPACY_STEM_SIZE + 32];
+    mlc_autoclose int fd = -1;
+
+    if (p->where == MLC_SPACY_DATA)
+        snprintf(path, sizeof(path), "%s/%s-%s/meta.json", p->name, p->name,
+                 p->version);
+    else
+        snprintf(path, sizeof(path), "%s/meta.json", p->name);
+    fd = mlc_open_beneath(s->d->bases[0].fd, path, O_PATH | O_NOFOLLOW, 0);
+    return fd >= 0;
+}
+
 /* What the wheel has at path. */
 static int
 lookup_in_wheel(struct mlc_spacy *s, const struct mlc_spacy_path *p,
@@ -375,7 +392,9 @@ lookup_in_wheel(struct mlc_spacy *s, const struct mlc_spacy_path *p,
         mlc_spacy_table_unref(mlc_spacy_table_get(s, &since_ms));
         return answer_dir(since_ms, ret);
     }
-    return r == -ENOENT ? answer_absent(ret) : r;
+    if (r == -ENOENT || (r != -EAGAIN && r != -ENOMEM && is_extracted(s, p)))
+        return answer_absent(ret);
+    return r;
 }
 
 static int

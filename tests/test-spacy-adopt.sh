@@ -54,3 +54,15 @@ assert os.fstat(fd).st_nlink == 0
 EOS
 rm "$spacy/wheel-being-downloaded.whl"
 unmount "$mnt"
+
+# Nobody can say what else there may be: nothing.
+rm -r "$store/.mlcachefs/spacy/index"
+stop_origin
+mount_spacy
+for name in vocab/keys config.cfg.bak; do
+    assert_error "No such file" stat \
+        "$spacy/en_core_web_sm/en_core_web_sm-3.8.0/$name"
+done
+assert_error "No such file" stat "$spacy/en_core_web_sm/__init__.abi3.so"
+[ -d "$spacy/en_core_web_sm/en_core_web_sm-3.8.0" ] || fail "no directory"
+unmount "$mnt"

@@ -3,7 +3,7 @@
     pipeline.py make FOLDER NAME VERSION    a wheel below FOLDER/dist; prints its path
     pipeline.py load path|name|import WHAT  loads it and runs it; prints the version
     pipeline.py import                      import spacy alone, as any program does
-    pipeline.py dgenerate NAME              dgenerate's own loader
+    pipeline.py dgenerate NAME URL          its own loader, whose own URLs would be URL
 """
 
 from __future__ import annotations
@@ -74,15 +74,20 @@ def load(way: str, what: str) -> None:
         assert what in spacy.util.get_installed_models()
 
 
-def dgenerate(name: str) -> None:
+def dgenerate(name: str, url: str) -> None:
+    # Beside this file lies one of that name; what is meant is the package.
+    sys.path[:] = [place for place in sys.path
+                   if place != os.path.dirname(os.path.abspath(__file__))]
     # Its torch has no compiled torchvision beside it.
     import torch
     torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float t) -> Tensor")
     torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float t) -> Tensor")
-    import dgenerate.spacycache as spacycache
-    nlp = spacycache.load_spacy_model(name)
-    assert nlp(TEXT)
-    print(nlp.meta["version"])
+    import spacy
+    from dgenerate import spacycache
+    # What it would ask itself goes where it is seen.
+    spacy.about.__compatibility__ = f"{url}/compatibility.json"
+    spacy.about.__download_url__ = f"{url}/releases"
+    check(spacycache.load_spacy_model(name))
 
 
 def main() -> None:
