@@ -389,8 +389,10 @@ load(struct mlc_spacy *s, struct mlc_spacy_wheel *w)
         r = build(w, p, &x, why);
     if (r > 0 || r == -EBADMSG)
         mlc_debug("spacy", "%s: the index on disk is of no use", w->stem);
-    if (x)
+    if (x) {
         trim_tail(x);
+        mlc_spacy_tidy(s, w, x);
+    }
     MLC_LOCK_SCOPE(&s->lock);
     w->is_loaded = r != -ENOMEM;
     if (x && !w->index)

@@ -223,6 +223,26 @@ is_all_here(const struct mlc_spacy_whole *g)
     return true;
 }
 
+void
+mlc_spacy_tidy(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
+               struct mlc_spacy_index *x)
+{
+    struct mlc_spacy_whole g = {.s = s, .w = w, .x = x};
+    mlc_autofree char *key = mlc_spacy_key(w, x, NULL);
+
+    if (!key || !s->d->store || mlc_store_present(s->d->store, key) == 0)
+        return;
+    g.with_top = mlc_spacy_is_shown(s, w);
+    g.files =
+        calloc(mlc_zip_n_members(x->zip) + 1, sizeof(struct mlc_zip_member *));
+    if (!g.files)
+        return;
+    collect_files(&g);
+    if (is_all_here(&g))
+        mlc_spacy_wheel_drop(s, w, x);
+    free(g.files);
+}
+
 /* NULL: there is nothing to do, or no memory for it. */
 static struct mlc_spacy_whole *
 whole_new(struct mlc_spacy *s, struct mlc_spacy_wheel *w,

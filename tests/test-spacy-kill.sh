@@ -3,7 +3,7 @@
 # and what had come is not fetched again.
 . "${srcdir:-.}/tests/spacy.sh"
 
-make_wheel en_core_web_sm 3.8.0 --size 12000000 >/dev/null
+wheel=$(make_wheel en_core_web_sm 3.8.0 --size 12000000)
 extract en_core_web_sm 3.8.0 "$tmp/want"
 data=$spacy/en_core_web_sm/en_core_web_sm-3.8.0
 all_of() { # FOLDER: every regular file in it is the wheel's
@@ -21,6 +21,7 @@ came() {
 }
 wait_until 20 came || true
 kill_daemon "$mnt"
+cp -a "$store/.mlcachefs/objects" "$tmp/objects"
 wait "$reader" 2>/dev/null || true
 clear_faults
 [ ! -d "$store/spacy/en_core_web_sm" ] || all_of "$store/spacy/en_core_web_sm"
@@ -34,3 +35,14 @@ wait_until 20 is_home en_core_web_sm 3.8.0
 wait_until 10 no_leftovers
 unmount "$mnt"
 assert_same_tree "$tmp/want/en_core_web_sm" "$store/spacy/en_core_web_sm"
+
+# Killed when all files were at home, and the wheel's own bytes still there.
+cp -a "$tmp/objects" "$store/.mlcachefs/"
+wheel_is_gone() {
+    [ -z "$(find "$store/.mlcachefs/objects" -size "$(stat -c %s "$wheel")c")" ]
+}
+! wheel_is_gone || fail "nothing to tidy up"
+mount_spacy
+cat "$data/config.cfg" >/dev/null
+wait_until 10 wheel_is_gone
+unmount "$mnt"
