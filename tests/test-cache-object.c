@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <setjmp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -640,6 +639,7 @@ failure_is_told_and_remembered_for_its_range(void **state)
     struct mlc_ask ask = {.get_wait = dead_get, .arg = w};
     struct mlc_object *obj;
     struct toy *const t = &f->t;
+    uint8_t byte;
 
     toy_init(t, f);
     t->is_silent = true;
@@ -651,9 +651,29 @@ failure_is_told_and_remembered_for_its_range(void **state)
     assert_int_equal(mlc_object_want(obj, 2 * MLC_PIECE, 1, &ask), -EAGAIN);
     /* What arrives after all is given. */
     toy_put(t, obj, 0);
-    while (mlc_object_want(obj, 0, 1, &ask) == -EACCES)
-        sched_yield();
-    assert_int_equal(mlc_object_want(obj, 0, 1, &ask), 0);
+    assert_int_equal(read_object(obj, 0, &byte, 1), 0);
+    put_away(obj);
+}
+
+static void
+what_is_on_disk_does_not_fail_with_the_rest(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    uint8_t byte;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(read_object(obj, 3 * MLC_PIECE, &byte, 1), 0);
+    put_away(obj);
+    /* Now it has to be checked before it is believed. */
+    t->is_silent = true;
+    obj = get_open(f, t);
+    mlc_object_fail(obj, 0, N_PIECES, -ENOSPC);
+    assert_int_equal(read_object(obj, 3 * MLC_PIECE, &byte, 1), 0);
+    assert_int_equal(byte, f->bytes[3 * MLC_PIECE]);
+    assert_int_equal(read_object(obj, 2 * MLC_PIECE, &byte, 1), -ENOSPC);
     put_away(obj);
 }
 
@@ -813,6 +833,7 @@ main(void)
         T(home_added_to_a_finished_object_is_made),
         T(dead_waiter_has_no_claim),
         T(failure_is_told_and_remembered_for_its_range),
+        T(what_is_on_disk_does_not_fail_with_the_rest),
         T(stop_wakes_everybody),
         T(full_disk_is_an_error_that_passes),
         T(other_validator_is_stale_once_bytes_are_there),

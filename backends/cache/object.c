@@ -930,7 +930,16 @@ mlc_object_is_open(struct mlc_object *obj)
            !atomic_load(&obj->store->is_stopped);
 }
 
-/* The errno of a failure that is remembered for a piece that isn't ready. */
+/* Would it have to be fetched?  What is on disk and not checked yet, or on its
+ * way there, does not hang on what failed elsewhere. */
+static bool
+is_absent_locked(const struct mlc_object *obj, uint64_t index)
+{
+    return obj->state != MLC_OBJECT_WHOLE &&
+           (!obj->pieces || obj->pieces[index] == MLC_PIECE_ABSENT);
+}
+
+/* The errno of a failure that is remembered for a piece that is absent. */
 static int
 recent_failure_locked(const struct mlc_object *obj, uint64_t first,
                       uint64_t last)
@@ -945,7 +954,7 @@ recent_failure_locked(const struct mlc_object *obj, uint64_t first,
         if (now >= f->until_ms)
             continue;
         for (uint64_t i = first; i <= last; i++)
-            if (i >= f->from && i < f->to && !is_ready_locked(obj, i))
+            if (i >= f->from && i < f->to && is_absent_locked(obj, i))
                 return f->r;
     }
     return 0;

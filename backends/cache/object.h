@@ -173,8 +173,8 @@ void mlc_object_touch(struct mlc_object *obj);
  * stop until the next want. */
 int mlc_object_put_piece(struct mlc_object *obj, uint64_t index, void *piece,
                          size_t len);
-/* The range of pieces [from, to) could not be had: its waiters get r now, and
- * so does everybody who asks within the next second. */
+/* What is missing of the pieces [from, to) could not be had: its waiters get r
+ * now, and so does everybody who asks within the next second. */
 void mlc_object_fail(struct mlc_object *obj, uint64_t from, uint64_t to, int r);
 /* The origin's content is not what the size or validator says: the object is
  * dead, partial bytes are dropped, waiters get -EIO. */
