@@ -55,7 +55,13 @@ struct mlc_domain {
      * mount: map it to a base instead). */
     bool (*is_inside)(const struct mlc_domain *d, const char *path,
                       const char **ret_inside);
-    const void *fs;       /* fs/'s own */
+    /* For a local file that a backend reads although clients may write it
+     * through the mount, where their locks stay.  watch: NULL when somebody has
+     * the file behind fd open there now (or no memory); else to be given to
+     * unwatch: has nobody opened it there since? */
+    void *(*watch)(struct mlc_domain *d, int fd);
+    bool (*unwatch)(struct mlc_domain *d, void *watch);
+    void *fs;             /* fs/'s own */
     void *priv;           /* priv_size zeroed bytes for the backend */
     pthread_mutex_t turn; /* level 0; registry.c's: one call at a time */
     bool is_open;         /* registry.c's */

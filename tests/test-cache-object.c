@@ -735,14 +735,15 @@ other_validator_is_stale_once_bytes_are_there(void **state)
 
     toy_init(t, f);
     obj = get_open(f, t);
-    assert_int_equal(mlc_object_set_validator(obj, "\"a\""), 0);
-    assert_int_equal(mlc_object_set_validator(obj, "\"b\""), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"a\"", false), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"b\"", false), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"a\"", true), -ESTALE);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
     put_away(obj);
     restart(f);
     obj = get_open(f, t);
-    assert_int_equal(mlc_object_set_validator(obj, "\"b\""), 0);
-    assert_int_equal(mlc_object_set_validator(obj, "\"a\""), -ESTALE);
+    assert_int_equal(mlc_object_set_validator(obj, "\"b\"", false), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"a\"", false), -ESTALE);
     mlc_object_kill(obj);
     assert_int_equal(read_object(obj, 0, buf, 10), -EIO);
     assert_int_equal(bench_count(&f->bench, "objects"), 0);
@@ -770,6 +771,44 @@ drop_frees_what_nobody_has_open(void **state)
     obj = get_open(f, t);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
     bench_wait_published(&f->bench, 1);
+    put_away(obj);
+}
+
+static bool
+is_key(void *arg, const char *key)
+{
+    return strcmp(key, arg) == 0;
+}
+
+static void
+pruning_drops_what_is_of_no_use(void **state)
+{
+    static const char *const keys[] = {"test/one", "test/two", "test/open",
+                                       "other/one"};
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct mlc_store *s;
+    char kept[] = "test/two";
+    uint8_t byte;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    for (size_t i = 0; i < 4; i++) {
+        f->spec.key = keys[i];
+        obj = get_open(f, t);
+        assert_int_equal(read_object(obj, 0, &byte, 1), 0);
+        put_away(obj);
+    }
+    restart(f);
+    s = f->bench.store;
+    f->spec.key = "test/open";
+    obj = get_open(f, t);
+    mlc_store_prune(s, "test/", is_key, kept);
+    assert_int_equal(mlc_store_present(s, "test/one"), 0);
+    assert_true(mlc_store_present(s, "test/two") > 0);
+    assert_true(mlc_store_present(s, "test/open") > 0);
+    assert_true(mlc_store_present(s, "other/one") > 0);
+    assert_int_equal(bench_count(&f->bench, "objects"), 3 * 2);
     put_away(obj);
 }
 
@@ -838,6 +877,7 @@ main(void)
         T(full_disk_is_an_error_that_passes),
         T(other_validator_is_stale_once_bytes_are_there),
         T(drop_frees_what_nobody_has_open),
+        T(pruning_drops_what_is_of_no_use),
         T(many_readers_cause_one_transfer),
     };
 

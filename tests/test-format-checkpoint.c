@@ -60,7 +60,7 @@ make_file(const struct shape *shapes, size_t n, enum mlc_dtype dtype)
 /* A UNet of these widths, as far as detection looks. */
 static int
 detect(uint64_t context, uint64_t addition, uint64_t channels,
-       struct mlc_model *ret, char **ret_err)
+       struct mlc_checkpoint_kind *ret, char **ret_err)
 {
     const struct shape shapes[] = {
         {BLOCKS "0.0.weight", 320, channels},
@@ -97,7 +97,7 @@ families_are_told_by_structure(void **state)
     size_t i;
 
     for (i = 0; i < sizeof known / sizeof *known; i++) {
-        struct mlc_model kind;
+        struct mlc_checkpoint_kind kind;
 
         assert_int_equal(detect(known[i].context, known[i].addition,
                                 known[i].channels, &kind, NULL),
@@ -121,7 +121,7 @@ unknown_unets_are_told_to_bring_a_config(void **state)
     size_t i;
 
     for (i = 0; i < sizeof unknown / sizeof *unknown; i++) {
-        struct mlc_model kind;
+        struct mlc_checkpoint_kind kind;
         char *err = NULL;
 
         assert_int_equal(
@@ -159,7 +159,7 @@ other_files_are_called_by_name(void **state)
     for (i = 0; i < sizeof others / sizeof *others; i++) {
         const struct shape shape = {others[i].tensor, 4, 4};
         struct mlc_safetensors *f = make_file(&shape, 1, MLC_DTYPE_F16);
-        struct mlc_model kind;
+        struct mlc_checkpoint_kind kind;
         char *err = NULL;
 
         assert_int_equal(mlc_checkpoint_detect(f, &kind, &err), -EBADMSG);
@@ -639,7 +639,7 @@ static void
 built_in_folders_lack_words_alone(void **state)
 {
     static const struct {
-        struct mlc_model kind;
+        struct mlc_checkpoint_kind kind;
         const char *class, *scheduler, *tokenizer;
     } kinds[] = {
         {{MLC_FAMILY_SD1, MLC_TASK_TEXT},

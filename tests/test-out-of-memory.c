@@ -792,7 +792,8 @@ use_checkpoint(void *arg)
 static int
 use_builtin(void *arg)
 {
-    static const struct mlc_model kind = {MLC_FAMILY_SDXL, MLC_TASK_INPAINT};
+    static const struct mlc_checkpoint_kind kind = {MLC_FAMILY_SDXL,
+                                                    MLC_TASK_INPAINT};
     struct mlc_folder *folder = NULL;
     int r = mlc_folder_new_builtin(&kind, &folder);
 

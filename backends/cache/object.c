@@ -337,7 +337,7 @@ open_old_files(struct mlc_object *obj, const char *data, const char *map,
     if (fd < 0 || map_fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
         (uint64_t)st.st_size != obj->size)
         return 0;
-    if (mlc_map_read_head(map_fd, obj->name, &size, &validator) < 0 ||
+    if (mlc_map_read_head(map_fd, obj->name, &size, NULL, &validator) < 0 ||
         size != obj->size || mlc_map_load(map_fd, obj->n_pieces, pieces) < 0)
         return 0;
     free(obj->validator);
@@ -1329,7 +1329,8 @@ mlc_object_kill(struct mlc_object *obj)
 }
 
 int
-mlc_object_set_validator(struct mlc_object *obj, const char *validator)
+mlc_object_set_validator(struct mlc_object *obj, const char *validator,
+                         bool has_bytes)
 {
     char *copy;
     int r = 0;
@@ -1339,7 +1340,8 @@ mlc_object_set_validator(struct mlc_object *obj, const char *validator)
     MLC_LOCK_SCOPE(&obj->lock);
     if (!strcmp(obj->validator, validator) || obj->state != MLC_OBJECT_PARTIAL)
         return 0;
-    if (obj->validator[0] != '\0' && obj->n_absent < obj->n_pieces)
+    if (obj->validator[0] != '\0' &&
+        (has_bytes || obj->n_absent < obj->n_pieces))
         return -ESTALE;
     copy = strdup(validator);
     if (!copy)

@@ -60,7 +60,7 @@ write_and_read(const struct mlc_safetensors *f)
 static void
 look(const struct mlc_safetensors *f, uint64_t file_size)
 {
-    struct mlc_model kind;
+    struct mlc_checkpoint_kind kind;
     char *err = NULL;
     size_t i;
     int r;
