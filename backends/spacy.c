@@ -245,8 +245,7 @@ lookup_info(struct mlc_spacy *s, const struct mlc_spacy_path *p,
     return answer_text(info_text(p), since_ms, ret);
 }
 
-/* --- what lies in a wheel
- * ------------------------------------------------------ */
+/* --- what lies in a wheel ------------------------------------------------ */
 
 /* The wheel that a file of a model comes from: 0, -ENOENT: from none, -EAGAIN.
  */
@@ -451,8 +450,7 @@ spacy_lookup(struct mlc_domain *d, const char *path, const struct stat *local,
     return answer_local(local, ret);
 }
 
-/* --- listings
- * ------------------------------------------------------------------ */
+/* --- listings ------------------------------------------------------------ */
 
 struct lister {
     mlc_list_fn *emit;
@@ -596,8 +594,7 @@ spacy_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     return 0;
 }
 
-/* --- bytes
- * --------------------------------------------------------------------- */
+/* --- bytes --------------------------------------------------------------- */
 
 /* What tools read to learn about a model, without loading it. */
 static bool
@@ -645,8 +642,7 @@ spacy_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     return 0;
 }
 
-/* --- what happens to names
- * -------------------------------------------------------- */
+/* --- what happens to names ----------------------------------------------- */
 
 /* A file of a wheel is not wanted any more. */
 static void
@@ -758,8 +754,7 @@ spacy_status(struct mlc_domain *d, struct mlc_status *ret)
     ret->entries = mlc_spacy_table_count(t);
 }
 
-/* --- begin and end
- * ------------------------------------------------------------- */
+/* --- begin and end ------------------------------------------------------- */
 
 static bool
 is_minor(const char *text)

@@ -86,8 +86,7 @@ MLC_DEFINE_CLEANUP(json, json_t *, json_decref);
 #define autoparts __attribute__((cleanup(mlc_cleanup_parts)))
 #define autoindex __attribute__((cleanup(mlc_cleanup_index)))
 
-/* --- wheels
- * -------------------------------------------------------------------- */
+/* --- wheels -------------------------------------------------------------- */
 
 struct mlc_spacy_wheel *
 mlc_spacy_wheel_get(struct mlc_spacy *s, const char *name, const char *version)
@@ -157,8 +156,7 @@ mlc_spacy_index_unref(struct mlc_spacy_index *x)
     free(x);
 }
 
-/* --- building
- * -------------------------------------------------------------------- */
+/* --- building ------------------------------------------------------------ */
 
 /* The bytes that are here, for mlc_zip_read_fn. */
 static ssize_t
@@ -269,8 +267,7 @@ trim_tail(struct mlc_spacy_index *x)
     x->tail_from = from;
 }
 
-/* --- on disk
- * ----------------------------------------------------------------------- */
+/* --- on disk ------------------------------------------------------------- */
 
 static char *
 index_path(const struct mlc_spacy_wheel *w)
@@ -467,8 +464,7 @@ drop_old_files(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
     }
 }
 
-/* --- answers
- * ----------------------------------------------------------------------- */
+/* --- answers ------------------------------------------------------------- */
 
 struct query {
     struct mlc_spacy *s;
@@ -720,8 +716,7 @@ finish(void *arg, const struct mlc_doc_answer *a, struct mlc_doc_verdict *ret)
     }
 }
 
-/* --- asking
- * ------------------------------------------------------------------------ */
+/* --- asking -------------------------------------------------------------- */
 
 static int
 ask_part(struct mlc_spacy *s, struct mlc_spacy_wheel *w, uint64_t from,

@@ -13,16 +13,23 @@ static const char *const snapshot[] = {
     "sl_core_news:lg,md,sm,trf sv_core_news:lg,md,sm "
     "uk_core_news:lg,md,sm,trf xx_ent_wiki:sm xx_sent_ud:sm "
     "zh_core_web:lg,md,sm,trf",
-    "3.7 3.7.1,3.7.0 en_core_web:lg,md,sm;3.7.0 ca_core_news:lg,md,sm "
-    "da_core_news:lg,md,sm de_core_news:lg,md,sm el_core_news:lg,md,sm "
-    "es_core_news:lg,md,sm fi_core_news:lg,md,sm fr_core_news:lg,md,sm "
-    "hr_core_news:lg,md,sm it_core_news:lg,md,sm ja_core_news:lg,md,sm "
-    "ko_core_news:lg,md,sm lt_core_news:lg,md,sm mk_core_news:lg,md,sm "
-    "nb_core_news:lg,md,sm nl_core_news:lg,md,sm pl_core_news:lg,md,sm "
-    "pt_core_news:lg,md,sm ro_core_news:lg,md,sm ru_core_news:lg,md,sm "
-    "sl_core_news:lg,md,sm sv_core_news:lg,md,sm uk_core_news:lg,md,sm "
-    "xx_ent_wiki:sm xx_sent_ud:sm zh_core_web:lg,md,sm;3.7.3 "
+    "3.7.0.dev0 3.7.1,3.7.0 ca_core_news:trf da_core_news:trf "
+    "de_dep_news:trf en_core_web:trf es_dep_news:trf fr_dep_news:trf "
+    "ja_core_news:trf sl_core_news:trf uk_core_news:trf zh_core_web:trf",
+    "3.7 3.7.0 ca_core_news:lg,md,sm da_core_news:lg,md,sm "
+    "de_core_news:lg,md,sm el_core_news:lg,md,sm es_core_news:lg,md,sm "
+    "fi_core_news:lg,md,sm fr_core_news:lg,md,sm hr_core_news:lg,md,sm "
+    "it_core_news:lg,md,sm ja_core_news:lg,md,sm ko_core_news:lg,md,sm "
+    "lt_core_news:lg,md,sm mk_core_news:lg,md,sm nb_core_news:lg,md,sm "
+    "nl_core_news:lg,md,sm pl_core_news:lg,md,sm pt_core_news:lg,md,sm "
+    "ro_core_news:lg,md,sm ru_core_news:lg,md,sm sl_core_news:lg,md,sm "
+    "sv_core_news:lg,md,sm uk_core_news:lg,md,sm xx_ent_wiki:sm "
+    "xx_sent_ud:sm zh_core_web:lg,md,sm;3.7.2 ca_core_news:trf "
+    "da_core_news:trf de_dep_news:trf es_dep_news:trf fr_dep_news:trf "
+    "ja_core_news:trf sl_core_news:trf uk_core_news:trf "
+    "zh_core_web:trf;3.7.1,3.7.0 en_core_web:lg,md,sm;3.7.3,3.7.2 "
     "en_core_web:trf",
+    "3.6.0.dev0 3.6.0a5 sl_core_news:lg,md,sm,trf sr_core_news:lg,md,sm",
     "3.6 3.6.0 ca_core_news:lg,md,sm da_core_news:lg,md,sm "
     "de_core_news:lg,md,sm el_core_news:lg,md,sm en_core_web:lg,md,sm "
     "es_core_news:lg,md,sm fi_core_news:lg,md,sm fr_core_news:lg,md,sm "
@@ -32,7 +39,9 @@ static const char *const snapshot[] = {
     "pt_core_news:lg,md,sm ro_core_news:lg,md,sm ru_core_news:lg,md,sm "
     "sl_core_news:lg,md,sm sv_core_news:lg,md,sm uk_core_news:lg,md,sm "
     "xx_ent_wiki:sm xx_sent_ud:sm zh_core_web:lg,md,sm;3.6.1 "
-    "en_core_web:trf",
+    "ca_core_news:trf da_core_news:trf de_dep_news:trf en_core_web:trf "
+    "es_dep_news:trf fr_dep_news:trf ja_core_news:trf sl_core_news:trf "
+    "uk_core_news:trf zh_core_web:trf",
     "3.5 3.5.0 ca_core_news:lg,md,sm,trf da_core_news:lg,md,sm,trf "
     "de_core_news:lg,md,sm de_dep_news:trf el_core_news:lg,md,sm "
     "en_core_web:lg,md,sm,trf es_core_news:lg,md,sm es_dep_news:trf "
@@ -44,8 +53,7 @@ static const char *const snapshot[] = {
     "ro_core_news:lg,md,sm ru_core_news:lg,md,sm sv_core_news:lg,md,sm "
     "uk_core_news:lg,md,sm,trf xx_ent_wiki:sm xx_sent_ud:sm "
     "zh_core_web:lg,md,sm,trf",
-    "3.4 3.4.1,3.4.0 en_core_web:lg,md,sm,trf;3.4.0 "
-    "ca_core_news:lg,md,sm,trf da_core_news:lg,md,sm,trf "
+    "3.4 3.4.0 ca_core_news:lg,md,sm,trf da_core_news:lg,md,sm,trf "
     "de_core_news:lg,md,sm de_dep_news:trf el_core_news:lg,md,sm "
     "es_core_news:lg,md,sm es_dep_news:trf fi_core_news:lg,md,sm "
     "fr_core_news:lg,md,sm fr_dep_news:trf hr_core_news:lg,md,sm "
@@ -54,7 +62,8 @@ static const char *const snapshot[] = {
     "nb_core_news:lg,md,sm nl_core_news:lg,md,sm pl_core_news:lg,md,sm "
     "pt_core_news:lg,md,sm ro_core_news:lg,md,sm ru_core_news:lg,md,sm "
     "sv_core_news:lg,md,sm uk_core_news:lg,md,sm,trf xx_ent_wiki:sm "
-    "xx_sent_ud:sm zh_core_web:lg,md,sm,trf",
+    "xx_sent_ud:sm zh_core_web:lg,md,sm,trf;3.4.1,3.4.0 "
+    "en_core_web:lg,md,sm,trf",
     "3.3 3.3.0 ca_core_news:lg,md,sm,trf da_core_news:lg,md,sm,trf "
     "de_core_news:lg,md,sm de_dep_news:trf el_core_news:lg,md,sm "
     "en_core_web:lg,md,sm,trf es_core_news:lg,md,sm es_dep_news:trf "

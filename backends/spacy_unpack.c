@@ -58,8 +58,7 @@ struct mlc_spacy_unpack {
 
 MLC_DEFINE_CLEANUP(object, struct mlc_object *, mlc_object_unref);
 
-/* --- which are at work
- * ---------------------------------------------------------- */
+/* --- which are at work --------------------------------------------------- */
 
 static void
 enlist_locked(struct mlc_spacy_unpack *u)
@@ -124,8 +123,7 @@ end(struct mlc_spacy_unpack *u)
     give_back(u, obj, wheel);
 }
 
-/* --- damage
- * ------------------------------------------------------------------------ */
+/* --- damage -------------------------------------------------------------- */
 
 static void
 mark_bad(struct mlc_spacy *s, struct mlc_spacy_wheel *w, const char *path)
@@ -157,8 +155,7 @@ mlc_spacy_is_bad(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
     return false;
 }
 
-/* --- the wheel's bytes
- * ------------------------------------------------------------ */
+/* --- the wheel's bytes --------------------------------------------------- */
 
 char *
 mlc_spacy_key(const struct mlc_spacy_wheel *w, const struct mlc_spacy_index *x,
@@ -270,8 +267,7 @@ mlc_spacy_wheel_drop(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
         (void)mlc_store_drop(s->d->store, key);
 }
 
-/* --- unpacking
- * ---------------------------------------------------------------------- */
+/* --- unpacking ----------------------------------------------------------- */
 
 struct sink {
     struct mlc_spacy_unpack *u;
@@ -490,8 +486,7 @@ make_ready(struct mlc_spacy_unpack *u)
         mlc_pool_submit(s->d->cache->pool, MLC_LANE_SLOW, &s->ready_job);
 }
 
-/* --- waiting
- * ------------------------------------------------------------------------ */
+/* --- waiting ------------------------------------------------------------- */
 
 /* The wheel's progress is the file's. */
 static void
@@ -624,8 +619,7 @@ step(void *owner)
     } while (!mlc_task_park(u->task));
 }
 
-/* --- the feed
- * ---------------------------------------------------------------------- */
+/* --- the feed ------------------------------------------------------------ */
 
 static void
 unpack_want(void *feed, struct mlc_object *obj, uint64_t index)

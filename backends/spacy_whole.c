@@ -34,8 +34,7 @@ struct mlc_spacy_whole {
     atomic_bool is_stopped;
 };
 
-/* --- at home
- * ----------------------------------------------------------------------- */
+/* --- at home ------------------------------------------------------------- */
 
 bool
 mlc_spacy_is_as_put(const struct mlc_spacy_index *x,
@@ -67,8 +66,7 @@ mlc_spacy_is_home(struct mlc_spacy *s, const struct mlc_spacy_index *x,
     return stat_home(s, m->name, &st) == 0 && mlc_spacy_is_as_put(x, m, &st);
 }
 
-/* --- the files, one after the other
- * ------------------------------------------------- */
+/* --- the files, one after the other -------------------------------------- */
 
 static void
 drop_object(struct mlc_spacy_whole *g)
@@ -154,8 +152,7 @@ step(void *owner)
     }
 }
 
-/* --- begin and end
- * ------------------------------------------------------------------ */
+/* --- begin and end ------------------------------------------------------- */
 
 static int
 compare_offsets(const void *a, const void *b)
