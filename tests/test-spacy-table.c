@@ -50,7 +50,7 @@ snapshot_has_every_row(void **state)
     };
     struct mlc_spacy_table *t = NULL;
     const struct mlc_spacy_model *m;
-    size_t n_shown = 0;
+    size_t n_shown = 0, n_pairs = 0;
 
     assert_int_equal(mlc_spacy_table_new(NULL, NULL, 0, NULL, &t, NULL), 0);
     for (size_t i = 0; i < mlc_spacy_table_count(t); i++) {
@@ -58,10 +58,13 @@ snapshot_has_every_row(void **state)
         assert_true(mlc_spacy_is_name(m->name));
         assert_true(mlc_spacy_is_likely_name(m->name));
         n_shown += m->shown != NULL;
+        n_pairs += m->n_versions;
         for (size_t k = 0; k < m->n_versions; k++)
             assert_true(mlc_spacy_is_version(m->versions[k]));
     }
     assert_int_equal(n_shown, 84);
+    assert_int_equal(mlc_spacy_table_count(t), 87);
+    assert_int_equal(n_pairs, 705);
     for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++) {
         m = mlc_spacy_table_find(t, some[i].name);
         assert_non_null(m);
