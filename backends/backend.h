@@ -29,6 +29,7 @@
 struct mlc_cache;
 struct mlc_object;
 struct mlc_store;
+struct mlc_view;
 
 /* A directory on disk that holds the part of a domain below 'prefix'. */
 struct mlc_base {
@@ -55,7 +56,12 @@ struct mlc_domain {
      * mount: map it to a base instead). */
     bool (*is_inside)(const struct mlc_domain *d, const char *path,
                       const char **ret_inside);
-    const void *fs;       /* fs/'s own */
+    /* The domain that 'inside' (relative to the mount's root) lies in, to be
+     * asked as the kernel would, and the path in it (borrowed).  Take no lock
+     * into that call. NULL: in none that is mounted. */
+    struct mlc_domain *(*find)(const struct mlc_domain *d, const char *inside,
+                               const char **ret_path);
+    void *fs;             /* fs/'s own */
     void *priv;           /* priv_size zeroed bytes for the backend */
     pthread_mutex_t turn; /* level 0; registry.c's: one call at a time */
     bool is_open;         /* registry.c's */
@@ -69,9 +75,11 @@ enum mlc_kind {
     MLC_KIND_PRIVATE, /* text: path below privfd of a plain file that holds
                          the bytes; never changes under that name */
     MLC_KIND_OBJECT,  /* locate() says where the bytes come from */
+    MLC_KIND_VIEW,    /* view() does: put together as they are read */
 };
 
 #define MLC_TTL_FOREVER UINT32_MAX
+#define MLC_TTL_NONE    (UINT32_MAX - 1) /* not for a moment */
 
 /* What is at a path. Zeroed before lookup; text is freed by the core. */
 struct mlc_entry {
@@ -79,7 +87,7 @@ struct mlc_entry {
     uint64_t size;    /* bytes; of a SYMLINK, INLINE: set by the core */
     uint64_t present; /* OBJECT: bytes on disk so far */
     int64_t mtime_ms; /* real time; stable over remounts */
-    uint64_t content; /* equal means the same bytes; OBJECT, PRIVATE */
+    uint64_t content; /* equal means the same bytes; OBJECT, PRIVATE, VIEW */
     uint32_t ttl_ms;  /* how long the kernel may believe this entry (and,
                          for -ENOENT, its absence) */
     unsigned mode;    /* permission bits; 0: 0644, 0755, as the kind */
@@ -144,6 +152,10 @@ struct mlc_backend {
      * looked up again. */
     int (*locate)(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
                   struct mlc_object **ret);
+    /* Required where lookup answers VIEW.  A reference for the caller. -ESTALE:
+     * the name means something else by now, and is looked up again. */
+    int (*view)(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
+                struct mlc_view **ret);
     /* NULL: no name on disk is hidden from listings (it is still found by
      * lookup).  */
     bool (*is_unlisted)(struct mlc_domain *d, const char *dir,
@@ -181,6 +193,8 @@ int mlc_domain_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
                     mlc_list_fn *emit, void *arg);
 int mlc_domain_locate(struct mlc_domain *d, const char *path,
                       struct mlc_ask *ask, struct mlc_object **ret);
+int mlc_domain_view(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
+                    struct mlc_view **ret);
 bool mlc_domain_is_unlisted(struct mlc_domain *d, const char *dir,
                             const char *name);
 int mlc_domain_may_create(struct mlc_domain *d, const char *path, mode_t mode);

@@ -46,6 +46,7 @@ enum mlc_node_type {
     MLC_NODE_INLINE,  /* text: the bytes */
     MLC_NODE_PRIVATE, /* text: a path below the domain's privfd */
     MLC_NODE_OBJECT,  /* bytes from a cached object, whole or not */
+    MLC_NODE_VIEW,    /* bytes put together from others as they are read */
     MLC_NODE_STATUS,  /* text: which virtual file of .mlcachefs/ */
 };
 
@@ -77,7 +78,7 @@ struct mlc_node {
     struct mlc_node *id_next; /* table.lock; chain of the id hash */
     struct mlc_node *all_prev, *all_next; /* table.lock; every node */
     bool is_in_ids;                       /* table.lock */
-    uint64_t content;         /* immutable; OBJECT, INLINE, SYMLINK, ... */
+    uint64_t content;         /* immutable; OBJECT, VIEW, INLINE, ... */
     uint64_t size;            /* immutable; not of LOCAL, DIR */
     _Atomic uint64_t present; /* atomic; OBJECT: bytes on disk at last */
     int64_t mtime_ms;         /* immutable; likewise */
@@ -95,6 +96,7 @@ struct mlc_handle {
     struct mlc_handle *next;     /* table.lock; of the same node */
     int fd;                      /* immutable; -1: none */
     struct mlc_object *obj;      /* immutable; a reference, or NULL */
+    struct mlc_view *view;       /* immutable; a reference, or NULL */
     bool is_writer;              /* immutable */
     atomic_bool is_written;      /* atomic; since the last flush */
     atomic_uint n_done;          /* atomic; reads, each before its reply */

@@ -98,6 +98,31 @@ domain_is_inside(const struct mlc_domain *d, const char *path,
     return is_inside_mount(d->fs, path, ret_inside);
 }
 
+static struct mlc_domain *
+find_domain(const struct mlc_domain *d, const char *inside,
+            const char **ret_path)
+{
+    struct mlc_fs *fs = d->fs;
+    size_t len = strcspn(inside, "/");
+
+    if (fs->only) {
+        *ret_path = inside;
+        return fs->only;
+    }
+    if (mlc_path_is_under(inside, MLC_PRIVATE_DIR))
+        return NULL;
+    for (unsigned i = 0; i < fs->n_domains; i++) {
+        const char *name = fs->domains[i].backend->name;
+
+        if (strlen(name) == len && strncmp(inside, name, len) == 0) {
+            *ret_path = inside[len] ? inside + len + 1 : inside + len;
+            return &fs->domains[i];
+        }
+    }
+    *ret_path = inside;
+    return &fs->plain;
+}
+
 static int
 make_dirs(const char *path)
 {
@@ -442,6 +467,7 @@ open_domain(struct mlc_fs *fs, const struct mlc_backend *backend)
     d->cache = fs->cache;
     d->fs = fs;
     d->is_inside = domain_is_inside;
+    d->find = find_domain;
     d->is_read_only = fs->privfd < 0;
     d->privfd = -1;
     for (unsigned i = 0; i < MLC_MAX_BASES; i++)

@@ -471,7 +471,7 @@ drop_locked(struct mlc_store *s, struct mlc_slot *slot)
         return 1;
     }
     MLC_LOCK_SCOPE(&obj->lock);
-    if (obj->n_open > 0 ||
+    if (obj->n_open > 0 || obj->n_open_part > 0 ||
         (obj->state == MLC_OBJECT_WHOLE && obj->size > 0 && !obj->is_published))
         return -EBUSY;
     if (obj->is_published)
