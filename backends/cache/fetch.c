@@ -788,7 +788,7 @@ plan_demand_locked(struct fetch *f, struct mlc_object *obj, uint64_t *ret_first,
     uint64_t first = *ret_first, end = *ret_end, stop;
 
     /* Who reads parts wants what comes next, too. */
-    if (mlc_object_is_open_part(obj)) {
+    if (mlc_object_is_part(obj)) {
         f->ahead = 1;
     } else if (f->ahead == 0 || first >= f->ahead_end + REACH_AHEAD ||
                first + f->ahead + REACH_AHEAD < f->ahead_end) {

@@ -950,10 +950,10 @@ mlc_object_close_part(struct mlc_object *obj)
 }
 
 bool
-mlc_object_is_open_part(struct mlc_object *obj)
+mlc_object_is_part(struct mlc_object *obj)
 {
     MLC_LOCK_SCOPE(&obj->lock);
-    return obj->n_open_part > 0 && obj->n_open == 0;
+    return obj->n_open == 0;
 }
 
 bool
