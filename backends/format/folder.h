@@ -29,26 +29,21 @@ struct mlc_layout;
 
 /* How a file of the folder comes about. */
 enum mlc_file_kind {
-    MLC_FILE_TEXT,   /* a configuration: mlc_folder_add() it */
-    MLC_FILE_PASSED, /* shown as it is in the `config`; never read here */
+    MLC_FILE_TEXT,   /* a configuration: mlc_folder_add() */
+    MLC_FILE_PASSED, /* shown as it is in the `config`: mlc_folder_pass() */
 };
 
 struct mlc_wanted {
     const char *path; /* borrowed from the folder */
     enum mlc_file_kind kind;
-    bool is_required; /* without it the recipe is refused */
-};
-
-/* Which of the two vocabularies' companions a tokenizer folder has: the one
- * pads with <|endoftext|>, the other with "!".  vocab.json and merges.txt are
- * the same in all. */
-enum mlc_tokens {
-    MLC_TOKENS_CLIP,
-    MLC_TOKENS_OPENCLIP,
+    bool is_required; /* without it mlc_folder_finish() refuses the folder.  It
+                         also does where a tokenizer has neither tokenizer.json
+                         nor both of vocab.json and merges.txt */
 };
 
 int mlc_folder_new(struct mlc_folder **ret);
-/* Complete but for vocab.json and merges.txt of each tokenizer. */
+/* The built-in one.  Complete but for vocab.json and merges.txt of each
+ * tokenizer. */
 int mlc_folder_new_builtin(const struct mlc_kind *kind,
                            struct mlc_folder **ret);
 void mlc_folder_free(struct mlc_folder *f); /* takes NULL */
@@ -57,14 +52,16 @@ void mlc_folder_free(struct mlc_folder *f); /* takes NULL */
  * needed, is refused here or in mlc_layout_new(). */
 int mlc_folder_add(struct mlc_folder *f, const char *path, const char *text,
                    size_t len, char **ret_err);
+/* A file that is not read here is there: vocab.json, merges.txt... */
+void mlc_folder_pass(struct mlc_folder *f, const char *path);
 /* What model_index.json asks for (that one is there): i = 0, 1, ...  False:
  * there are no more.  Weight files are not among them. */
 bool mlc_folder_wanted(const struct mlc_folder *f, size_t i,
                        struct mlc_wanted *ret);
 /* A tokenizer's folder, i = 0, 1, ...: "tokenizer", "tokenizer_2".  NULL: no
- * more. */
-const char *mlc_folder_tokenizer(const struct mlc_folder *f, size_t i,
-                                 enum mlc_tokens *ret_kind);
+ * more.  vocab.json and merges.txt are the same in all of the built-in ones
+ * (openai/clip-vit-large-patch14 has them). */
+const char *mlc_folder_tokenizer(const struct mlc_folder *f, size_t i);
 
 /* Makes the files what they are to be: model_index.json without a safety
  * checker, text encoders with the dtype that the layout has. */
@@ -74,6 +71,9 @@ int mlc_folder_finish(struct mlc_folder *f, const struct mlc_layout *layout,
  * more. */
 const char *mlc_folder_get(const struct mlc_folder *f, size_t i,
                            const char **ret_text, size_t *ret_len);
+/* A component's class in model_index.json, borrowed; NULL: it has none, or no
+ * such component. */
+const char *mlc_folder_class(const struct mlc_folder *f, const char *component);
 /* A text as JSON (an object), borrowed; NULL: there is no such file. */
 const json_t *mlc_folder_json(const struct mlc_folder *f, const char *path);
 

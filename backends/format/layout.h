@@ -41,20 +41,23 @@ enum mlc_transform {
                       the reverse */
 };
 
+#define MLC_TARGET_MAX_DIMS 4
+
 struct mlc_target {
     /* As the header has it; sorted by begin, without holes.  begin and end
      * are offsets in the component's file. */
     struct mlc_tensor tensor;
     /* Its name in diffusers, always with "text_model." where CLIPTextModel had
      * it before transformers 5.6: what LoRA files call it, less ".weight". */
-    const char *name;
+    char *name; /* owned */
     /* Its name in the checkpoint without the component's prefix
      * ("input_blocks.1.1.proj_in.weight"); of a part of a tensor (q, k, v of
      * in_proj) the whole tensor's.  Equals name in a VAE of diffusers' form. */
-    const char *source_name;
+    char *source_name; /* owned */
     /* First byte in the file of component.origin; as many as the target. */
     uint64_t source_begin;
     enum mlc_transform transform;
+    uint64_t dims[MLC_TARGET_MAX_DIMS]; /* tensor.shape points here */
 };
 
 /* One weights file. */

@@ -91,6 +91,8 @@ mlc_safetensors_find_prefix(const struct mlc_safetensors *f,
 const char *mlc_safetensors_metadata(const struct mlc_safetensors *f,
                                      const char *key);
 
+/* For qsort(): the order in which a file has its tensors. */
+int mlc_tensor_compare(const void *a, const void *b);
 /* Header of a file of these tensors, in the canonical form: sorts tensors[],
  * sets begin and end of each, and gives the header with its first 8 bytes
  * (*ret_len in all; caller frees).  Names are valid UTF-8 and unique.  0;

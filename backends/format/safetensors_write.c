@@ -13,8 +13,8 @@
 
 #define ALIGNMENT 8
 
-static int
-in_writers_order(const void *a, const void *b)
+int
+mlc_tensor_compare(const void *a, const void *b)
 {
     const struct mlc_tensor *x = a;
     const struct mlc_tensor *y = b;
@@ -128,7 +128,7 @@ mlc_safetensors_format(struct mlc_tensor *tensors, size_t n, char **ret_header,
     int r;
 
     if (n > 0)
-        qsort(tensors, n, sizeof *tensors, in_writers_order);
+        qsort(tensors, n, sizeof *tensors, mlc_tensor_compare);
     r = set_offsets(tensors, n);
     if (r < 0)
         return r;
