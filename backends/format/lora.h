@@ -19,8 +19,8 @@
  *     add_embedding_linear_*: it ignores them, or fails;
  *   - text encoders without an attention out_proj among kohya's keys, or whose
  *     text_projection has a rank of its own: it fails;
- *   - 4-D 1x1 factors on a linear layer, 2-D ones on a 1x1 convolution: it
- * fails.
+ *   - 1x1 factors of 4 dimensions on a linear layer, of 2 on a convolution, and
+ *     a lora_B.bias where another module of the file has no bias: it fails.
  *
  * Locks: none; what was built can be read by several threads. */
 #ifndef MLC_FORMAT_LORA_H
@@ -41,8 +41,9 @@ struct mlc_lora_target {
                        * encoder with or without "text_model." */
     const char *source_name; /* "middle_block.1.proj_in.weight"; used of the
                               * UNet's alone; NULL: none */
-    const uint64_t *shape;
+    enum mlc_dtype dtype;
     unsigned n_dims;
+    const uint64_t *shape;
 };
 
 /* The table of a model's modules. */
