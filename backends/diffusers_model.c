@@ -32,7 +32,7 @@ struct build {
     struct mlc_ref ref;
     struct mlc_dc_model *m;
     struct mlc_recipe recipe;
-    char *err; /* for error.txt */
+    char *err;       /* for error.txt */
     bool is_waiting; /* for one thing or another */
     unsigned checkpoint, vae;
     struct mlc_dc_lora loras[MLC_RECIPE_MAX_LORAS];
@@ -58,7 +58,8 @@ refuse(struct build *b, const char *fmt, ...)
     return b->err ? -EBADMSG : -ENOMEM;
 }
 
-/* --- models ---------------------------------------------------------------- */
+/* --- models ----------------------------------------------------------------
+ */
 
 void
 mlc_dc_model_unref(struct mlc_dc_model *m)
@@ -264,6 +265,7 @@ add_passed(struct build *b, const char *path, unsigned input)
     mlc_autofree struct mlc_extent *extent = NULL;
     int r;
 
+    mlc_folder_pass(b->folder, path);
     if (found->size == 0)
         return add_text(b->m, path, "", 0);
     if (found->kind == MLC_KIND_INLINE)
@@ -321,9 +323,9 @@ static int
 take_wanted(struct build *b, const struct mlc_wanted *w)
 {
     unsigned input;
-    int r = add_input(
-        b, w->is_required ? "config" : NULL,
-        mlc_ref_in_config(b->dc->d, b->recipe.config, w->path), &input);
+    int r = add_input(b, w->is_required ? "config" : NULL,
+                      mlc_ref_in_config(b->dc->d, b->recipe.config, w->path),
+                      &input);
 
     if (r == -EAGAIN || (r == -ENOENT && !w->is_required))
         return 0;
@@ -341,40 +343,54 @@ take_config(struct build *b)
 
     if (r == 0)
         r = take_wanted(b, &w);
-    for (size_t i = 0; r == 0 && !b->is_waiting &&
-                       mlc_folder_wanted(b->folder, i, &w);
-         i++)
+    if (r == 0 && b->is_waiting)
+        return -EAGAIN;
+    for (size_t i = 0; r == 0 && mlc_folder_wanted(b->folder, i, &w); i++)
         r = take_wanted(b, &w);
     return r == 0 && b->is_waiting ? -EAGAIN : r;
 }
 
-static int
-take_tokenizer(struct build *b, const char *folder, const char *repo,
-               const char *name)
+static char *
+in_repo(const char *repo, const char *name)
 {
+    char *joined;
+
+    return asprintf(&joined, "%s/%s", repo, name) < 0 ? NULL : joined;
+}
+
+/* The same in both repositories. */
+static int
+take_tokenizer(struct build *b, const char *folder, const char *name)
+{
+    bool is_second = strcmp(folder, "tokenizer_2") == 0;
+    const char *first = is_second ? BIGG_REPO : CLIP_REPO;
+    const char *other = is_second ? CLIP_REPO : BIGG_REPO;
     mlc_autofree char *path = mlc_path_join(folder, name);
-    char *spelled = NULL;
     unsigned input;
     int r;
 
-    if (!path || asprintf(&spelled, "%s/%s", repo, name) < 0)
+    if (!path)
         return -ENOMEM;
-    r = add_input(b, "tokenizer", spelled, &input);
+    r = add_input(b, NULL, in_repo(first, name), &input);
+    if (r == -ENOENT)
+        r = add_input(b, "tokenizer", in_repo(other, name), &input);
     if (r == -EBADMSG)
-        return refuse(b,
-                      "%.*s\n\nNo checkpoint holds a tokenizer: it is taken "
-                      "from the Hub.  A line \"config = DIRECTORY\" (of a model "
-                      "folder or its configurations and tokenizers, on this "
-                      "disk) does without.",
-                      (int)strlen(b->err), b->err);
-    return r == -EAGAIN ? 0 : r < 0 ? r : add_passed(b, path, input);
+        return refuse(
+            b,
+            "%.*s\n\nNo checkpoint holds a tokenizer: it is taken "
+            "from the Hub.  A line \"config = DIRECTORY\" (of a model "
+            "folder or its configurations and tokenizers, on this "
+            "disk) does without.",
+            (int)strlen(b->err), b->err);
+    if (r == -EAGAIN)
+        return 0;
+    return r < 0 ? r : add_passed(b, path, input);
 }
 
 static int
 take_builtin(struct build *b)
 {
-    struct mlc_kind kind;
-    enum mlc_tokens tokens;
+    struct mlc_checkpoint_kind kind;
     const char *folder;
     char *why = NULL;
     int r;
@@ -383,13 +399,11 @@ take_builtin(struct build *b)
     if (r == 0)
         r = mlc_folder_new_builtin(&kind, &b->folder);
     r = refuse_taking(b, r, "checkpoint", why);
-    for (size_t i = 0;
-         r == 0 && (folder = mlc_folder_tokenizer(b->folder, i, &tokens)); i++) {
-        const char *repo = tokens == MLC_TOKENS_CLIP ? CLIP_REPO : BIGG_REPO;
-
-        r = take_tokenizer(b, folder, repo, "vocab.json");
+    for (size_t i = 0; r == 0 && (folder = mlc_folder_tokenizer(b->folder, i));
+         i++) {
+        r = take_tokenizer(b, folder, "vocab.json");
         if (r == 0)
-            r = take_tokenizer(b, folder, repo, "merges.txt");
+            r = take_tokenizer(b, folder, "merges.txt");
     }
     return r == 0 && b->is_waiting ? -EAGAIN : r;
 }
@@ -508,7 +522,8 @@ add_texts(struct build *b)
     return r;
 }
 
-/* --- all of it ------------------------------------------------------------- */
+/* --- all of it -------------------------------------------------------------
+ */
 
 static int
 read_recipe(struct build *b, const char *name)
@@ -565,8 +580,7 @@ build_done(struct build *b)
 }
 
 static int
-model_new(const char *name, const struct stat *stamp,
-          struct mlc_dc_model **ret)
+model_new(const char *name, const struct stat *stamp, struct mlc_dc_model **ret)
 {
     struct mlc_dc_model *m = calloc(1, sizeof(*m));
 

@@ -23,9 +23,9 @@
 #include "backends/util/parse.h"
 #include "backends/util/path.h"
 
-#define MAX_LINKS 40
-#define MAX_PATH  ((size_t)64 * 1024)
-#define MAX_REF   ((size_t)4096)
+#define MAX_LINKS  40
+#define MAX_PATH   ((size_t)64 * 1024)
+#define MAX_REF    ((size_t)4096)
 #define MAX_MOUNTS ((size_t)4 << 20) /* bytes of mountinfo */
 
 /* --- names ---------------------------------------------------------------
@@ -119,8 +119,8 @@ name_of_url(const char *url, char **ret)
     mlc_autofree char *encoded = NULL;
     const char *path = strstr(url, "://") + 3;
     size_t len = strlen(url), scheme = strcspn(url, ":");
-    bool is_odd = strstr(path, "//") || url[len - 1] == '/' ||
-                  !strchr(path, '/');
+    bool is_odd =
+        strstr(path, "//") || url[len - 1] == '/' || !strchr(path, '/');
 
     for (const char *p = path; (p = strchr(p, '/'));) {
         size_t n = strcspn(++p, "/");
@@ -201,7 +201,7 @@ parse_hub_name(const char *text, struct hub_name *ret, char **ret_err)
 struct walk {
     const struct mlc_ref *ref;
     unsigned n_links;
-    char *inside; /* where we are, below the mount's root; NULL: outside */
+    char *inside;  /* where we are, below the mount's root; NULL: outside */
     char *outside; /* absolute, or NULL */
     char **ret_err;
 };
@@ -369,7 +369,7 @@ step_inside(struct walk *w, struct mlc_found *ret)
     struct mlc_entry e = {0};
     struct stat st;
     const char *path;
-    size_t len;
+    size_t len = 0;
     int r;
 
     d = own->find(own, w->inside, &path);
@@ -399,14 +399,13 @@ step_inside(struct walk *w, struct mlc_found *ret)
         ret->size = e.kind == MLC_KIND_LOCAL    ? (uint64_t)st.st_size
                     : e.kind == MLC_KIND_INLINE ? e.text_len
                                                 : e.size;
-        ret->identity =
-            e.kind == MLC_KIND_LOCAL ? mlc_file_identity(&st)
-            : e.kind == MLC_KIND_INLINE
-                ? XXH3_64bits(e.text, e.text_len) | 1
-                : mix(mix(XXH3_64bits(d->backend->name,
-                                  strlen(d->backend->name)),
-                      e.content),
-                      mix(XXH3_64bits(path, strlen(path)), e.size));
+        ret->identity = e.kind == MLC_KIND_LOCAL ? mlc_file_identity(&st)
+                        : e.kind == MLC_KIND_INLINE
+                            ? XXH3_64bits(e.text, e.text_len) | 1
+                            : mix(mix(XXH3_64bits(d->backend->name,
+                                                  strlen(d->backend->name)),
+                                      e.content),
+                                  mix(XXH3_64bits(path, strlen(path)), e.size));
         ret->text = mlc_steal(&e.text);
         ret->path = strdup(path);
         r = ret->path ? 1 : -ENOMEM;
@@ -450,8 +449,7 @@ static int
 open_component(int dirfd, const char *name, bool *ret_is_other)
 {
     struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-                           .resolve =
-                               RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS};
+                           .resolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS};
     long fd = syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
 
     *ret_is_other = fd < 0 && errno == EXDEV;
@@ -740,9 +738,8 @@ mlc_found_open(const struct mlc_found *f, struct mlc_ask *ask,
     r = mlc_source_new_file(fd, f->path, ret);
     if (r < 0)
         return r;
-    if (f->kind == MLC_KIND_LOCAL
-            ? mlc_source_identity(*ret) == f->identity
-            : mlc_source_size(*ret) == f->size)
+    if (f->kind == MLC_KIND_LOCAL ? mlc_source_identity(*ret) == f->identity
+                                  : mlc_source_size(*ret) == f->size)
         return 0;
     mlc_source_unref(*ret);
     return -ESTALE;

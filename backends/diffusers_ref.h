@@ -34,13 +34,14 @@ struct mlc_found {
 
 /* Who asks. */
 struct mlc_ref {
-    struct mlc_domain *d;     /* diffusers_converted's */
-    bool may_leave;           /* may read files outside of the mount */
+    struct mlc_domain *d; /* diffusers_converted's */
+    bool may_leave;       /* may read files outside of the mount */
     struct mlc_ask *ask;
 };
 
 /* 0; -EAGAIN; -ENOENT and other errnos, which mlc_ref_why() explains; -EBADMSG:
- * *ret_err is a clause that says why (the caller's to free; NULL: no memory). */
+ * *ret_err is a clause that says why (the caller's to free; NULL: no memory).
+ */
 int mlc_ref_find(const struct mlc_ref *ref, const char *spelled,
                  struct mlc_found *ret, char **ret_err);
 void mlc_found_done(struct mlc_found *f);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Weight files: from a layout and LoRAs to the plans of views.  Most tensors are
- * ranges of the checkpoint; those that LoRAs change, and the one that is
+/* Weight files: from a layout and LoRAs to the plans of views.  Most tensors
+ * are ranges of the checkpoint; those that LoRAs change, and the one that is
  * transposed, are computed. */
 #include "config.h"
 
@@ -53,7 +53,7 @@ struct mlc_dc_weights {
     struct mlc_layout *layout;
     struct mlc_lora **loras;
     size_t n_loras;
-    struct part *parts; /* as many as the layout's components */
+    struct part *parts;                /* as many as the layout's components */
     const struct mlc_dc_input *inputs; /* valid until it is made */
 };
 
@@ -95,9 +95,9 @@ want_tensor(const void *arg, struct mlc_source *const *sources, uint64_t off,
     const struct tensor *t = arg;
     const struct mlc_target *g = t->target;
     bool is_whole = g->transform == MLC_TRANSPOSE;
-    int r = mlc_source_want(sources[0], g->source_begin + (is_whole ? 0 : off),
-                            is_whole ? g->tensor.end - g->tensor.begin : len,
-                            ask);
+    int r =
+        mlc_source_want(sources[0], g->source_begin + (is_whole ? 0 : off),
+                        is_whole ? g->tensor.end - g->tensor.begin : len, ask);
 
     for (size_t i = 0; i < t->n_deltas; i++) {
         const struct delta *x = &t->deltas[i];
@@ -106,8 +106,8 @@ want_tensor(const void *arg, struct mlc_source *const *sources, uint64_t off,
         if (r < 0 && r != -EAGAIN)
             return r;
         if (x->d->a.len > 0)
-            q = mlc_source_want(sources[x->source], x->d->a.offset,
-                                x->d->a.len, ask);
+            q = mlc_source_want(sources[x->source], x->d->a.offset, x->d->a.len,
+                                ask);
         if (q < 0)
             r = q;
         if (r < 0 && r != -EAGAIN)
@@ -350,10 +350,16 @@ key_of(const struct mlc_dc_weights *w, const struct part *p,
 
     for (size_t i = 0; i < t->n_deltas; i++) {
         const struct delta *x = &t->deltas[i];
-        uint64_t one[] = {identity_of(w, p, x->source), x->d->a.offset,
-                          x->d->a.len,  x->d->a.dtype,  x->d->b.offset,
-                          x->d->b.len,  x->d->b.dtype,  x->d->rank,
-                          x->d->is_conv, 0};
+        uint64_t one[] = {identity_of(w, p, x->source),
+                          x->d->a.offset,
+                          x->d->a.len,
+                          x->d->a.dtype,
+                          x->d->b.offset,
+                          x->d->b.len,
+                          x->d->b.dtype,
+                          x->d->rank,
+                          x->d->is_conv,
+                          0};
 
         memcpy(&one[9], &x->scale, sizeof(x->scale));
         key = hash_of(one, sizeof(one), key);
@@ -422,11 +428,10 @@ check_tensor(const struct tensor *t, char **ret_err)
     if (t->row_len > MAX_ROW)
         return refuse(t->target, "its rows are too long to be computed",
                       ret_err);
-    if (t->n_deltas > 0 && dtype != MLC_DTYPE_F16 &&
-        dtype != MLC_DTYPE_BF16 && dtype != MLC_DTYPE_F32)
+    if (t->n_deltas > 0 && dtype != MLC_DTYPE_F16 && dtype != MLC_DTYPE_BF16 &&
+        dtype != MLC_DTYPE_F32)
         return refuse(t->target,
-                      "LoRAs are merged into F16, BF16 and F32 alone",
-                      ret_err);
+                      "LoRAs are merged into F16, BF16 and F32 alone", ret_err);
     for (size_t i = 0; i < t->n_deltas; i++)
         len += t->deltas[i].d->a.len + t->deltas[i].d->b.len;
     return len > MAX_FACTORS
@@ -444,8 +449,7 @@ make_part(struct mlc_dc_weights *w, const struct mlc_dc_weights_spec *spec,
     p->inputs = calloc(1, sizeof(p->inputs[0]));
     if (!p->tensors || !p->inputs)
         return -ENOMEM;
-    p->inputs[0] =
-        c->origin == MLC_ORIGIN_VAE ? spec->vae : spec->checkpoint;
+    p->inputs[0] = c->origin == MLC_ORIGIN_VAE ? spec->vae : spec->checkpoint;
     p->n_inputs = 1;
     for (size_t i = 0; i < c->n_targets; i++) {
         const struct mlc_target *g = &c->targets[i];
@@ -506,7 +510,8 @@ mlc_dc_weights_new(const struct mlc_dc_weights_spec *spec,
     return 0;
 }
 
-/* --- plans ----------------------------------------------------------------- */
+/* --- plans -----------------------------------------------------------------
+ */
 
 /* Those of the part's tensors, which are in the order of the file. */
 static size_t
@@ -531,9 +536,9 @@ fill_extents(const struct part *p, struct mlc_extent *extents)
         e->ops = &tensor_ops;
         e->arg = t;
         e->key = t->key;
-        e->block_len = (size_t)(t->row_len < BLOCK
-                                    ? BLOCK / t->row_len * t->row_len
-                                    : t->row_len);
+        e->block_len =
+            (size_t)(t->row_len < BLOCK ? BLOCK / t->row_len * t->row_len
+                                        : t->row_len);
         t++;
     }
     return n;
@@ -558,8 +563,7 @@ content_of(const struct mlc_dc_weights *w, const struct part *p,
 }
 
 int
-mlc_dc_weights_part(struct mlc_dc_weights *w, size_t i,
-                    struct mlc_dc_part *ret)
+mlc_dc_weights_part(struct mlc_dc_weights *w, size_t i, struct mlc_dc_part *ret)
 {
     const struct part *p = &w->parts[i];
     const struct mlc_component *c = p->component;

@@ -24,7 +24,7 @@ enum mlc_task {
     MLC_TASK_DEPTH,   /* 5 */
 };
 
-struct mlc_kind {
+struct mlc_checkpoint_kind {
     enum mlc_family family;
     enum mlc_task task;
 };
@@ -32,7 +32,7 @@ struct mlc_kind {
 const char *mlc_family_name(enum mlc_family family); /* "SDXL" */
 
 /* Other families, quantised files and parts of checkpoints are refused. */
-int mlc_checkpoint_detect(const struct mlc_safetensors *f, struct mlc_kind *ret,
+int mlc_checkpoint_detect(const struct mlc_safetensors *f, struct mlc_checkpoint_kind *ret,
                           char **ret_err);
 /* Refuses what no `config` helps with: quantised weights. */
 int mlc_checkpoint_check(const struct mlc_safetensors *f, char **ret_err);

@@ -44,7 +44,7 @@ struct mlc_wanted {
 int mlc_folder_new(struct mlc_folder **ret);
 /* The built-in one.  Complete but for vocab.json and merges.txt of each
  * tokenizer. */
-int mlc_folder_new_builtin(const struct mlc_kind *kind,
+int mlc_folder_new_builtin(const struct mlc_checkpoint_kind *kind,
                            struct mlc_folder **ret);
 void mlc_folder_free(struct mlc_folder *f); /* takes NULL */
 

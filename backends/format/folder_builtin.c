@@ -395,7 +395,7 @@ documents(enum mlc_family family)
 }
 
 static const char *
-pipeline(const struct mlc_kind *kind)
+pipeline(const struct mlc_checkpoint_kind *kind)
 {
     if (kind->family == MLC_FAMILY_REFINER)
         return "StableDiffusionXLImg2ImgPipeline";
@@ -420,7 +420,7 @@ pipeline(const struct mlc_kind *kind)
  * it from the one that makes 768 x 768: as diffusers does, we take the
  * latter. */
 static const char *
-scheduler(const struct mlc_kind *kind)
+scheduler(const struct mlc_checkpoint_kind *kind)
 {
     if (kind->family == MLC_FAMILY_SDXL || kind->family == MLC_FAMILY_REFINER)
         return scheduler_euler;
@@ -466,7 +466,7 @@ set(json_t *object, const char *key, json_t *value)
 }
 
 static int
-set_pipeline(const struct mlc_kind *kind, json_t *index)
+set_pipeline(const struct mlc_checkpoint_kind *kind, json_t *index)
 {
     __attribute__((cleanup(mlc_cleanup_json))) json_t *config = json_object();
     const char *class;
@@ -494,7 +494,7 @@ set_depth(json_t *index)
 }
 
 static int
-set_size_of_vae(const struct mlc_kind *kind, json_t *config)
+set_size_of_vae(const struct mlc_checkpoint_kind *kind, json_t *config)
 {
     if (kind->family == MLC_FAMILY_SD1 && kind->task == MLC_TASK_INPAINT)
         return set(config, "sample_size", json_integer(256));
@@ -505,7 +505,7 @@ set_size_of_vae(const struct mlc_kind *kind, json_t *config)
 
 /* What the task makes of a family's document. */
 static int
-adapt(const struct mlc_kind *kind, const char *path, json_t *json)
+adapt(const struct mlc_checkpoint_kind *kind, const char *path, json_t *json)
 {
     int r = 0;
 
@@ -525,7 +525,7 @@ adapt(const struct mlc_kind *kind, const char *path, json_t *json)
 }
 
 static int
-add_document(struct mlc_folder *f, const struct mlc_kind *kind,
+add_document(struct mlc_folder *f, const struct mlc_checkpoint_kind *kind,
              const struct document *d)
 {
     __attribute__((cleanup(mlc_cleanup_json))) json_t *json = json_object();
@@ -553,7 +553,7 @@ add_document(struct mlc_folder *f, const struct mlc_kind *kind,
 }
 
 int
-mlc_folder_new_builtin(const struct mlc_kind *kind, struct mlc_folder **ret)
+mlc_folder_new_builtin(const struct mlc_checkpoint_kind *kind, struct mlc_folder **ret)
 {
     __attribute__((cleanup(mlc_cleanup_folder))) struct mlc_folder *f = NULL;
     const struct document last = {
