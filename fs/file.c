@@ -441,23 +441,57 @@ run_read(struct mlc_op *op, struct mlc_ask *ask)
     return 0;
 }
 
+static void *
+take_scratch(struct mlc_fs *fs, size_t size)
+{
+    if (size <= fs->max_read) {
+        MLC_LOCK_SCOPE(&fs->scratch.lock);
+        if (fs->scratch.n > 0)
+            return fs->scratch.free[--fs->scratch.n];
+        size = fs->max_read;
+    }
+    return malloc(size);
+}
+
+static void
+give_scratch(struct mlc_fs *fs, void *buffer, size_t size)
+{
+    if (buffer && size <= fs->max_read) {
+        MLC_LOCK_SCOPE(&fs->scratch.lock);
+        if (fs->scratch.n < MLC_MAX_SCRATCH) {
+            fs->scratch.free[fs->scratch.n++] = buffer;
+            return;
+        }
+    }
+    free(buffer);
+}
+
+void
+mlc_scratch_done(struct mlc_fs *fs)
+{
+    while (fs->scratch.n > 0)
+        free(fs->scratch.free[--fs->scratch.n]);
+    pthread_mutex_destroy(&fs->scratch.lock);
+}
+
 static int
 run_read_view(struct mlc_op *op, struct mlc_ask *ask)
 {
+    void *buffer = take_scratch(op->fs, op->size);
     struct mlc_handle *h = op->handle;
     struct mlc_view_bytes bytes;
-    int r = mlc_view_read(h->view, op->off, op->size, ask, &bytes);
+    int r;
 
-    if (r < 0)
-        return r;
-    if (bytes.fd >= 0) {
+    r = buffer ? mlc_view_read(h->view, op->off, op->size, ask, buffer, &bytes)
+               : -ENOMEM;
+    if (r == 0 && bytes.fd >= 0) {
         reply_fd(op->fs, op->req, h, bytes.fd, bytes.len, (off_t)bytes.pos);
-        return 0;
+    } else if (r == 0) {
+        atomic_fetch_add_explicit(&h->n_done, 1, memory_order_release);
+        fuse_reply_buf(op->req, buffer, bytes.len);
     }
-    atomic_fetch_add_explicit(&h->n_done, 1, memory_order_release);
-    fuse_reply_buf(op->req, bytes.data, bytes.len);
-    free(bytes.data);
-    return 0;
+    give_scratch(op->fs, buffer, op->size);
+    return r;
 }
 
 /* The wait ends 'timeout=' after the last byte that came for this file. */

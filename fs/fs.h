@@ -160,6 +160,16 @@ struct mlc_op {
     struct fuse_ctx ctx;
 };
 
+/* Buffers of max_read bytes that are used again: fresh memory of that size
+ * costs more than the bytes that it is to hold. */
+#define MLC_MAX_SCRATCH 4
+
+struct mlc_scratch {
+    pthread_mutex_t lock;
+    void *free[MLC_MAX_SCRATCH]; /* lock */
+    unsigned n;                  /* lock */
+};
+
 struct mlc_parking {
     pthread_mutex_t lock;
     struct mlc_op *head; /* lock */
@@ -195,6 +205,7 @@ struct mlc_fs {
     struct mlc_node *status_dir;
     struct mlc_table table;
     struct mlc_parking parking;
+    struct mlc_scratch scratch;
     pthread_rwlock_t names;
     bool is_read_only, is_root_user;  /* immutable */
     bool has_uid, has_gid, has_umask; /* immutable */
@@ -442,6 +453,7 @@ void mlc_listing_free(struct mlc_listing *l); /* takes NULL */
 size_t mlc_listing_count(const struct mlc_listing *l);
 
 /* file.c */
+void mlc_scratch_done(struct mlc_fs *fs);
 /* Without a file, and of no node yet; NULL: no memory. */
 struct mlc_handle *mlc_handle_new(void);
 /* Closes it, and takes it off its node if it has one. */

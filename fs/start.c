@@ -572,6 +572,7 @@ mlc_fs_new(const struct mlc_options *options, const char *mountpoint,
     fs->started_ms = mlc_mono_ms();
     fs->is_read_only = mlc_opt_flag(options, "ro");
     pthread_rwlock_init(&fs->names, NULL);
+    pthread_mutex_init(&fs->scratch.lock, NULL);
     r = mlc_table_init(fs);
     if (r == 0)
         r = mlc_parking_init(fs);
@@ -623,6 +624,7 @@ mlc_fs_free(struct mlc_fs *fs)
     mlc_fs_stop(fs);
     mlc_table_done(fs);
     mlc_parking_done(fs);
+    mlc_scratch_done(fs);
     for (unsigned i = 0; i < fs->n_domains; i++) {
         struct mlc_domain *d = &fs->domains[i];
 

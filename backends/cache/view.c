@@ -447,10 +447,9 @@ is_in_file(struct mlc_view *v, uint64_t off, uint64_t end,
 
 int
 mlc_view_read(struct mlc_view *v, uint64_t off, size_t len, struct mlc_ask *ask,
-              struct mlc_view_bytes *ret)
+              void *buffer, struct mlc_view_bytes *ret)
 {
     uint64_t size = mlc_view_size(v), end;
-    mlc_autofree char *data = NULL;
     int r;
 
     *ret = (struct mlc_view_bytes){.fd = -1};
@@ -465,13 +464,6 @@ mlc_view_read(struct mlc_view *v, uint64_t off, size_t len, struct mlc_ask *ask,
     if (is_in_file(v, off, end, ret))
         return 0;
     ret->fd = -1;
-    data = malloc((size_t)(end - off));
-    if (!data)
-        return -ENOMEM;
-    r = gather(v, off, end, ask, data);
-    if (r < 0)
-        return r;
-    ret->data = mlc_steal(&data);
     ret->len = (size_t)(end - off);
-    return 0;
+    return gather(v, off, end, ask, buffer);
 }

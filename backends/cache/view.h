@@ -76,17 +76,18 @@ struct mlc_source *const *mlc_view_sources(const struct mlc_view *v);
 int64_t mlc_view_progress_ms(const struct mlc_view *v);
 
 /* Bytes to answer a read with: in a file, borrowed while the view is open, or
- * in memory, the caller's to free. */
+ * in the buffer that was given. */
 struct mlc_view_bytes {
-    int fd; /* -1: data */
+    int fd; /* -1: the buffer */
     uint64_t pos;
-    char *data;
     size_t len;
 };
 
-/* Of [off, off+len), cut at the end of the view.  0; -EAGAIN: the asker was
- * registered; else as mlc_source_want(), mlc_source_read(). */
+/* Of [off, off+len), cut at the end of the view; buffer has room for len.  0;
+ * -EAGAIN: the asker was registered; else as mlc_source_want(),
+ * mlc_source_read(). */
 int mlc_view_read(struct mlc_view *v, uint64_t off, size_t len,
-                  struct mlc_ask *ask, struct mlc_view_bytes *ret);
+                  struct mlc_ask *ask, void *buffer,
+                  struct mlc_view_bytes *ret);
 
 #endif
