@@ -433,7 +433,8 @@ dc_view(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
 /* --- what happens to names --------------------------------------------------
  */
 
-/* A recipe was written: what is wrong with it is said in the log, too. */
+/* A recipe was written: what is wrong with it is said in the log, too.  Not of
+ * an empty one, which shells close before they write to it. */
 static void
 dc_changed(struct mlc_domain *d, const char *path)
 {
@@ -445,6 +446,8 @@ dc_changed(struct mlc_domain *d, const char *path)
     if (strchr(path, '/') || !is_recipe_name(path))
         return;
     r = mlc_read_file_at(d->bases[0].fd, path, MLC_RECIPE_MAX, &text, &len);
+    if (r == 0 && len == 0)
+        return;
     if (r == 0)
         r = mlc_recipe_parse(text, len, &recipe, &why);
     if (r == 0)

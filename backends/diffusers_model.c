@@ -489,7 +489,8 @@ make_weights(struct build *b)
                        b->vae_head ? b->vae_head->file : NULL, &options,
                        &spec.layout, &why);
     if (r < 0)
-        return refuse_taking(b, r, "checkpoint", why);
+        return refuse_taking(
+            b, r, b->vae_head ? "checkpoint or vae" : "checkpoint", why);
     r = mlc_folder_finish(b->folder, spec.layout, &why);
     if (r < 0) {
         mlc_layout_free(spec.layout);

@@ -711,10 +711,19 @@ open_on_disk(const struct mlc_found *f)
     return fd < 0 ? -errno : fd;
 }
 
+static bool
+is_that_file(const struct mlc_found *f, const struct mlc_source *s)
+{
+    return f->domain == NULL || f->kind == MLC_KIND_LOCAL
+               ? mlc_source_identity(s) == f->identity
+               : mlc_source_size(s) == f->size;
+}
+
 int
 mlc_found_open(const struct mlc_found *f, struct mlc_ask *ask,
                struct mlc_source **ret)
 {
+    struct mlc_source *s = NULL;
     struct mlc_object *obj;
     int fd, r;
 
@@ -722,27 +731,23 @@ mlc_found_open(const struct mlc_found *f, struct mlc_ask *ask,
         r = mlc_domain_locate(f->domain, f->path, ask, &obj);
         if (r < 0)
             return r;
-        r = mlc_source_new_object(obj, ret);
-        if (r < 0)
-            return r;
-        if (mlc_source_size(*ret) == f->size)
-            return 0;
-        mlc_source_unref(*ret);
-        return -ESTALE;
+        r = mlc_source_new_object(obj, &s);
+    } else {
+        fd = open_on_disk(f);
+        if (fd == -ENOENT || fd == -ELOOP || fd == -ENOTDIR)
+            return -ESTALE;
+        if (fd < 0)
+            return fd;
+        r = mlc_source_new_file(fd, f->path, &s);
     }
-    fd = open_on_disk(f);
-    if (fd == -ENOENT || fd == -ELOOP || fd == -ENOTDIR)
-        return -ESTALE;
-    if (fd < 0)
-        return fd;
-    r = mlc_source_new_file(fd, f->path, ret);
     if (r < 0)
         return r;
-    if (f->kind == MLC_KIND_LOCAL ? mlc_source_identity(*ret) == f->identity
-                                  : mlc_source_size(*ret) == f->size)
-        return 0;
-    mlc_source_unref(*ret);
-    return -ESTALE;
+    if (!is_that_file(f, s)) {
+        mlc_source_unref(s);
+        return -ESTALE;
+    }
+    *ret = s;
+    return 0;
 }
 
 int
