@@ -266,6 +266,7 @@ names_new(const struct mlc_layout *l, struct mlc_lora_names **ret)
                 .source_name = c->targets[j].source_name,
                 .shape = c->targets[j].tensor.shape,
                 .n_dims = c->targets[j].tensor.n_dims,
+                .dtype = c->targets[j].tensor.dtype,
             };
     }
     return mlc_lora_names_new(all, n, ret);
