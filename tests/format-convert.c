@@ -130,7 +130,7 @@ static struct mlc_folder *
 make_config(const struct mlc_safetensors *checkpoint, const char *path)
 {
     struct mlc_folder *folder = NULL;
-    struct mlc_kind kind;
+    struct mlc_checkpoint_kind kind;
     char *err = NULL;
 
     check(mlc_checkpoint_detect(checkpoint, &kind, &err), path, err);
