@@ -61,6 +61,12 @@ struct mlc_domain {
      * into that call. NULL: in none that is mounted. */
     struct mlc_domain *(*find)(const struct mlc_domain *d, const char *inside,
                                const char **ret_path);
+    /* For a local file that a backend reads although clients may write it
+     * through the mount, where their locks stay.  watch: NULL when somebody has
+     * the file behind fd open there now (or no memory); else to be given to
+     * unwatch: has nobody opened it there since? */
+    void *(*watch)(struct mlc_domain *d, int fd);
+    bool (*unwatch)(struct mlc_domain *d, void *watch);
     void *fs;             /* fs/'s own */
     void *priv;           /* priv_size zeroed bytes for the backend */
     pthread_mutex_t turn; /* level 0; registry.c's: one call at a time */

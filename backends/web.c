@@ -6,7 +6,8 @@
  * is believed until it expires (web_index.c), and then asked for again with the
  * validators that came with it.  A small body comes with that answer, another
  * one is an object, and one whose length nobody tells is fetched while the
- * look-up waits (web_stream.c).
+ * look-up waits (web_stream.c).  Of what dgenerate has fetched (web_db.c) only
+ * the size is asked; then its file is copied (web_adopt.c).
  */
 #include "config.h"
 
@@ -47,8 +48,15 @@ release_rec(struct mlc_web_rec *rec)
     mlc_web_rec_done(rec);
 }
 
-#define autoname __attribute__((cleanup(release_name)))
-#define autorec  __attribute__((cleanup(release_rec)))
+static inline void
+release_found(struct mlc_web_found *found)
+{
+    mlc_web_found_done(found);
+}
+
+#define autoname  __attribute__((cleanup(release_name)))
+#define autorec   __attribute__((cleanup(release_rec)))
+#define autofound __attribute__((cleanup(release_found)))
 
 /* --- answers --------------------------------------------------------- */
 
@@ -187,18 +195,20 @@ answer_unreachable(struct mlc_web *web, const char *path,
     return 0;
 }
 
-/* Asks about a name of which nothing fresh is known. 0: look again. */
+/* Asks about a name of which nothing fresh is known, but maybe to dgenerate.
+ * 0: look again. */
 static int
 ask_origin(struct mlc_web *web, const char *path,
            const struct mlc_web_name *name, const struct mlc_web_rec *rec,
-           struct mlc_ask *ask, bool *ret_is_news)
+           const struct mlc_web_found *found, struct mlc_ask *ask,
+           bool *ret_is_news)
 {
     mlc_autofree char *key = NULL;
     int r;
 
     r = mlc_web_stream_wait(web, path, ask);
     if (r == -ENOENT || (r == 0 && web->expiry_ms >= SHORT_EXPIRY_MS))
-        r = mlc_web_ask(web, path, name, rec, ask);
+        r = mlc_web_ask(web, path, name, rec, found, ask);
     if (r != 0)
         return r;
     /* It has just come.  Where nothing lives for long that is good enough, else
@@ -223,9 +233,14 @@ lookup_url(struct mlc_web *web, const char *path,
 
     for (unsigned i = 0; i < MAX_TURNS; i++) {
         autorec struct mlc_web_rec rec = {0};
+        autofound struct mlc_web_found found = {0};
         int64_t now = mlc_real_ms();
-        bool is_known;
+        bool is_known, is_found;
 
+        /* Asked before the index: its last act is a record. */
+        r = mlc_web_adopt_wait(web, path, ask);
+        if (r != -ENOENT)
+            return r;
         r = mlc_web_get(web, path, &rec);
         if (r == -ENOMEM)
             return r;
@@ -248,7 +263,20 @@ lookup_url(struct mlc_web *web, const char *path,
                 ret->ttl_ms = MLC_WEB_TTL_MS;
             return r;
         }
-        r = ask_origin(web, path, name, is_known ? &rec : NULL, ask, &is_news);
+        r = mlc_web_db_refresh(web, ask);
+        if (r < 0)
+            return r;
+        r = mlc_web_db_find(web, name->url, now, &found);
+        if (r == -ENOMEM)
+            return r;
+        is_found = r == 0;
+        if (!is_found && !name->is_single &&
+            (!is_known || rec.kind == MLC_WEB_DIR) &&
+            mlc_web_db_has_below(web, name->url, now))
+            return answer_dir(NULL, mlc_clock_is_file() ? 1 : MLC_WEB_TTL_MS,
+                              ret);
+        r = ask_origin(web, path, name, is_known ? &rec : NULL,
+                       is_found ? &found : NULL, ask, &is_news);
         if (r < 0)
             return answer_unreachable(web, path, &rec, r, ret);
     }
@@ -355,6 +383,7 @@ web_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     fetch.map_status = map_status;
     fetch.arg = web;
     fetch.changed = on_changed;
+    fetch.get_head = mlc_web_take_head;
     fetch.content = rec.gen;
     r = mlc_fetch_new(&d->cache->fetch, &fetch, &spec.feed);
     if (r < 0)
@@ -375,7 +404,8 @@ web_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
         return r;
     /* What was looked up is what is fetched. */
     validator = rec.etag ? rec.etag : rec.modified;
-    if (validator && mlc_object_set_validator(*ret, validator) == -ESTALE) {
+    if (validator &&
+        mlc_object_set_validator(*ret, validator, false) == -ESTALE) {
         mlc_object_unref(*ret);
         *ret = NULL;
         mlc_web_mark(web, rec.gen, true);
@@ -471,6 +501,7 @@ web_open(struct mlc_domain *d)
     web->max_unsized = mlc_opt_size(d->options, "max_unsized");
     web->is_stale_allowed = stale && strcmp(stale, "on-error") == 0;
     pthread_mutex_init(&web->lock, NULL);
+    mlc_web_db_init(web);
     web->is_open = true;
     if (token && *token) {
         web->token = strdup(token);
@@ -488,7 +519,11 @@ web_close(struct mlc_domain *d)
 
     if (web->is_open) {
         mlc_web_streams_free(web);
+        mlc_web_adoptions_free(web);
+        mlc_web_db_done(web);
         mlc_web_index_close(web);
+        for (size_t i = 0; i < MLC_WEB_N_HEADS; i++)
+            free(mlc_steal(&web->heads[i].data));
         pthread_mutex_destroy(&web->lock);
     }
     if (web->token)

@@ -3,7 +3,8 @@
  *
  * One GET with "Range: bytes=0-65535" says everything: whether there is a file,
  * its size and validators, and, of a small one, all bytes.  (HEAD is too often
- * refused, or wrong.) */
+ * refused, or wrong.)  Of what dgenerate has already the first byte is enough.
+ */
 #include "config.h"
 
 #include "backends/web_i.h"
@@ -39,6 +40,9 @@ struct query {
     char *path;
     char *url; /* without a token */
     bool is_single, has_ext, is_gz;
+    uint64_t range_to; /* bytes that were asked for */
+    bool has_found;    /* dgenerate has it: */
+    struct mlc_web_found found;
     /* What was known: */
     enum mlc_web_kind kind; /* 0: nothing */
     uint64_t gen, size, xxh;
@@ -56,6 +60,7 @@ free_query(void *arg)
     free(q->url);
     free(q->etag);
     free(q->type);
+    mlc_web_found_done(&q->found);
     free(q);
 }
 
@@ -305,6 +310,45 @@ is_unchanged(const struct query *q, const struct mlc_web_rec *rec)
            strcmp(rec->etag, q->etag) == 0;
 }
 
+/* What came of a file is kept for who reads it next, if it can be told later on
+ * whether that is still the same file. */
+static void
+keep_head(struct mlc_web *web, const struct mlc_web_rec *rec,
+          const struct mlc_doc_answer *a)
+{
+    const char *validator = rec->etag ? rec->etag : rec->modified;
+    struct mlc_web_head *h;
+    char *data;
+
+    if (a->status != 206 || a->len != MLC_WEB_HEAD_BYTES || !validator ||
+        strncmp(validator, "W/", 2) == 0)
+        return;
+    data = malloc(a->len);
+    if (!data)
+        return;
+    memcpy(data, a->body, a->len);
+    MLC_LOCK_SCOPE(&web->lock);
+    h = &web->heads[web->n_heads++ % MLC_WEB_N_HEADS];
+    free(h->data);
+    h->data = data;
+    h->gen = rec->gen;
+}
+
+char *
+mlc_web_take_head(void *arg, uint64_t gen, size_t *ret_len)
+{
+    struct mlc_web *web = arg;
+
+    MLC_LOCK_SCOPE(&web->lock);
+    for (size_t i = 0; i < MLC_WEB_N_HEADS; i++) {
+        if (!web->heads[i].data || web->heads[i].gen != gen)
+            continue;
+        *ret_len = MLC_WEB_HEAD_BYTES;
+        return mlc_steal(&web->heads[i].data);
+    }
+    return NULL;
+}
+
 /* A file of that size; body: its bytes if these are all of them. */
 static void
 answer_file(struct query *q, const struct mlc_doc_answer *a, uint64_t size,
@@ -335,8 +379,14 @@ answer_file(struct query *q, const struct mlc_doc_answer *a, uint64_t size,
         rec.gen = mlc_web_new_gen();
         mlc_web_body_path(rec.gen, home);
     }
+    if (ret->r == 0 && !body && q->has_found && q->found.size == size) {
+        ret->r = mlc_web_adopt(q->web, q->path, &q->found, &rec);
+        return;
+    }
     if (ret->r == 0 && body)
         ret->r = mlc_write_file_at(q->web->d->privfd, home, body, size, 0600);
+    if (ret->r == 0 && !body)
+        keep_head(q->web, &rec, a);
     if (ret->r == 0)
         ret->r = put(q, &rec);
     mlc_web_rec_done(&rec);
@@ -386,8 +436,7 @@ judge_body(struct query *q, const struct mlc_doc_answer *a,
             return;
         }
         is_whole = total == a->len;
-        if (!is_whole && total != UINT64_MAX &&
-            last + 1 != MLC_WEB_HEAD_BYTES) {
+        if (!is_whole && total != UINT64_MAX && last + 1 != q->range_to) {
             judge_broken(q, "less than the range that was asked for", ret);
             return;
         }
@@ -487,7 +536,8 @@ finish(void *arg, const struct mlc_doc_answer *a, struct mlc_doc_verdict *ret)
 
 static struct query *
 query_new(struct mlc_web *web, const char *path,
-          const struct mlc_web_name *name, const struct mlc_web_rec *rec)
+          const struct mlc_web_name *name, const struct mlc_web_rec *rec,
+          const struct mlc_web_found *found)
 {
     __attribute__((cleanup(mlc_cleanup_query))) struct query *q =
         calloc(1, sizeof(*q));
@@ -502,6 +552,13 @@ query_new(struct mlc_web *web, const char *path,
     q->is_gz = name->is_gz;
     if (!q->path || !q->url)
         return NULL;
+    q->range_to = MLC_WEB_HEAD_BYTES;
+    if (found) {
+        if (mlc_web_found_copy(found, &q->found) < 0)
+            return NULL;
+        q->has_found = true;
+        q->range_to = 1;
+    }
     if (rec) {
         q->kind = rec->kind;
         q->gen = rec->gen;
@@ -518,7 +575,7 @@ query_new(struct mlc_web *web, const char *path,
 int
 mlc_web_ask(struct mlc_web *web, const char *path,
             const struct mlc_web_name *name, const struct mlc_web_rec *rec,
-            struct mlc_ask *ask)
+            const struct mlc_web_found *found, struct mlc_ask *ask)
 {
     __attribute__((cleanup(mlc_cleanup_query))) struct query *q = NULL;
     mlc_autofree char *key = NULL;
@@ -529,7 +586,7 @@ mlc_web_ask(struct mlc_web *web, const char *path,
     struct mlc_doc_spec spec = {0};
     size_t n = 0;
 
-    q = query_new(web, path, name, rec);
+    q = query_new(web, path, name, rec, found);
     key = mlc_path_join("web", path);
     url = mlc_web_request_url(web, name->url);
     if (!q || !key || !url)
@@ -556,7 +613,7 @@ mlc_web_ask(struct mlc_web *web, const char *path,
     spec.has_range = true;
     spec.is_status_of_url = true;
     spec.is_slash_final = !name->is_single;
-    spec.range_to = MLC_WEB_HEAD_BYTES;
+    spec.range_to = q->range_to;
     spec.finish = finish;
     spec.arg = mlc_steal(&q);
     spec.free_arg = free_query;

@@ -9,8 +9,8 @@
  * privfd/web/bodies/GENERATION and never changes, one that is still being
  * fetched is an object with its home there.
  * Locks: lock (level 2), held over small disk writes, never over the network;
- * a stream's own lock is a leaf.  Functions named _locked want lock held, all
- * others none.
+ * db.lock and a stream's own are leaves.  Functions named _locked want lock
+ * held, all others none.
  */
 #ifndef MLC_WEB_I_H
 #define MLC_WEB_I_H
@@ -23,9 +23,11 @@
 
 #include "backends/backend.h"
 #include "backends/cache/pool.h"
+#include "backends/web_rows.h"
 #include "backends/web_url.h"
 
 #define MLC_WEB_HEAD_BYTES ((size_t)64 * 1024) /* asked for at a look-up */
+#define MLC_WEB_N_HEADS    8
 #define MLC_WEB_ABSENT_MS  (INT64_C(5) * 60 * 1000)
 #define MLC_WEB_TTL_MS     1000
 #define MLC_WEB_BODY_PATH  40 /* "web/bodies/" + 16 hex digits */
@@ -53,7 +55,37 @@ struct mlc_web_rec {
     char *etag, *modified, *type, *filename; /* NULL: not told */
 };
 
+struct mlc_web_adoption;
 struct mlc_web_stream;
+
+/* A file that dgenerate has fetched. */
+struct mlc_web_found {
+    char *name;      /* in web/ */
+    char *type;      /* its Content-Type; NULL: not told */
+    int64_t date_us; /* real time at which it had it */
+    uint64_t size;
+};
+
+/* What is known of dgenerate's cache.db. */
+struct mlc_web_db {
+    pthread_mutex_t lock;        /* leaf */
+    struct mlc_web_rows rows;    /* lock; as they were last read */
+    struct mlc_waitlist waiters; /* lock; for is_reading to end */
+    struct mlc_job job;
+    bool is_reading;   /* lock */
+    struct stat seen;  /* lock; the file when it was last looked at */
+    int64_t read_ms;   /* lock; monotonic; when that was */
+    unsigned n_in_row; /* lock; readings, one right after the other */
+    int result;        /* lock; of the last one */
+    unsigned said;     /* lock; complaints that were logged */
+};
+
+/* The first MLC_WEB_HEAD_BYTES of a larger file, which came with its look-up,
+ * until somebody reads it. */
+struct mlc_web_head {
+    uint64_t gen;
+    char *data;
+};
 
 struct mlc_web {
     struct mlc_domain *d;           /* immutable */
@@ -72,8 +104,14 @@ struct mlc_web {
     uint64_t *doomed;               /* lock; generations still open somewhere */
     size_t n_doomed;                /* lock */
     struct mlc_web_stream *streams; /* lock */
-    int64_t swept_ms;               /* lock; real time */
-    bool is_sweeping;               /* lock */
+    struct mlc_web_adoption *adoptions; /* lock */
+    struct mlc_web_db db;
+    struct mlc_web_head heads[MLC_WEB_N_HEADS]; /* lock; a ring */
+    unsigned n_heads;                           /* lock; how many came so far */
+    struct mlc_timer watch;                     /* of the streams */
+    bool is_watching;                           /* lock; it is armed */
+    int64_t swept_ms;                           /* lock; real time */
+    bool is_sweeping;                           /* lock */
     struct mlc_timer timer;
     struct mlc_job sweep_job;
     atomic_ullong hits, misses, errors;
@@ -121,12 +159,16 @@ void mlc_web_object_key(uint64_t gen, char ret[MLC_WEB_BODY_PATH]);
 /* --- web_ask.c: questions to origins ---------------------------------- */
 
 /* What is at the URL of 'path'?  rec: what was known (of a FILE its validators
- * are sent along), or NULL.  As mlc_doc_ask(); the answer is in the index. */
+ * are sent along), or NULL.  found: what dgenerate has of it, or NULL: then the
+ * first byte alone is asked for, which tells the size.  As mlc_doc_ask(); the
+ * answer is in the index. */
 int mlc_web_ask(struct mlc_web *web, const char *path,
                 const struct mlc_web_name *name, const struct mlc_web_rec *rec,
-                struct mlc_ask *ask);
+                const struct mlc_web_found *found, struct mlc_ask *ask);
 /* The URL to send, which may hold a token; caller frees; NULL: no memory. */
 char *mlc_web_request_url(const struct mlc_web *web, const char *url);
+/* struct mlc_fetch_spec's get_head: the bytes that came with the look-up. */
+char *mlc_web_take_head(void *arg, uint64_t gen, size_t *ret_len);
 /* The path for a log line: its URL without what may be secret.  Caller frees;
  * NULL: no memory. */
 char *mlc_web_label(const char *path);
@@ -135,6 +177,38 @@ char *mlc_web_label(const char *path);
 int mlc_web_read_headers(struct mlc_web_rec *rec,
                          const char *(*find)(const void *arg, const char *name),
                          const void *arg);
+
+/* --- web_db.c: dgenerate's cache.db ----------------------------------- */
+
+void mlc_web_db_init(struct mlc_web *web);
+void mlc_web_db_done(struct mlc_web *web);
+/* Reads cache.db if it has changed.  0: what is known is what can be known now;
+ * -EAGAIN: it is being read, the asker waits; -ENOMEM. */
+int mlc_web_db_refresh(struct mlc_web *web, struct mlc_ask *ask);
+/* Has dgenerate fetched that URL, is it fresh, and is the file still what it
+ * was then?  0: *ret is the caller's (mlc_web_found_done()); -ENOENT, -ENOMEM.
+ */
+int mlc_web_db_find(struct mlc_web *web, const char *url, int64_t now_ms,
+                    struct mlc_web_found *ret);
+/* Is there a fresh URL below that one? */
+bool mlc_web_db_has_below(struct mlc_web *web, const char *url, int64_t now_ms);
+/* Opens the file, if it is still that one. fd, or -ESTALE and the like. */
+int mlc_web_found_open(struct mlc_web *web, const struct mlc_web_found *found);
+int mlc_web_found_copy(const struct mlc_web_found *from,
+                       struct mlc_web_found *ret); /* 0 or -ENOMEM */
+void mlc_web_found_done(struct mlc_web_found *found);
+
+/* --- web_adopt.c: files of dgenerate's become ours -------------------- */
+
+/* Copies the file, as path's body from here on; if that fails, rec is what is
+ * known of path (its strings are taken over).  Look-ups wait for the end with
+ * mlc_web_adopt_wait(). */
+int mlc_web_adopt(struct mlc_web *web, const char *path,
+                  const struct mlc_web_found *found, struct mlc_web_rec *rec);
+/* -EAGAIN: under way, the asker waits; -ENOENT: there is none (any more). */
+int mlc_web_adopt_wait(struct mlc_web *web, const char *path,
+                       struct mlc_ask *ask);
+void mlc_web_adoptions_free(struct mlc_web *web);
 
 /* --- web_stream.c: bodies whose length nobody tells ------------------- */
 

@@ -33,6 +33,7 @@
 
 #define LOG_PATH   "web/index"
 #define BODIES     "web/bodies"
+#define OBJECTS    "web/" /* of keys in the store */
 #define FIRST_LINE "mlcachefs web 1\n"
 #define MAX_LOG    ((size_t)1 << 30)
 #define MAX_LINE   ((size_t)64 * 1024)
@@ -72,7 +73,7 @@ mlc_web_body_path(uint64_t gen, char ret[MLC_WEB_BODY_PATH])
 void
 mlc_web_object_key(uint64_t gen, char ret[MLC_WEB_BODY_PATH])
 {
-    snprintf(ret, MLC_WEB_BODY_PATH, "web/%016" PRIx64, gen);
+    snprintf(ret, MLC_WEB_BODY_PATH, OBJECTS "%016" PRIx64, gen);
 }
 
 void
@@ -843,7 +844,11 @@ load_log(struct mlc_web *web, bool *ret_is_sound)
     return 0;
 }
 
-/* What a record says must be on disk, is; what is there without one goes. */
+struct gens {
+    uint64_t *list; /* sorted */
+    size_t n;
+};
+
 static int
 compare_gens(const void *a, const void *b)
 {
@@ -852,17 +857,39 @@ compare_gens(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* text: the 16 hex digits of a generation. */
+static bool
+has_gen(const struct gens *gens, const char *text)
+{
+    uint8_t bytes[8];
+    uint64_t gen = 0;
+
+    if (!mlc_is_hex(text, 16) || mlc_parse_hex(text, bytes, 8) < 0)
+        return false;
+    for (size_t i = 0; i < 8; i++)
+        gen = gen << 8 | bytes[i];
+    return bsearch(&gen, gens->list, gens->n, sizeof(gen), compare_gens);
+}
+
+static bool
+is_object_kept(void *arg, const char *key)
+{
+    return has_gen(arg, key + strlen(OBJECTS));
+}
+
+/* What a record says must be on disk, is; what is there without one goes. */
 static int
 check_bodies(struct mlc_web *web)
 {
     __attribute__((cleanup(mlc_cleanup_dir))) DIR *dir = NULL;
-    mlc_autofree uint64_t *gens = NULL;
-    size_t n = 0, n_gens = 0;
+    mlc_autofree uint64_t *list = NULL;
+    struct gens gens = {0};
     struct dirent *e;
+    size_t n = 0;
     int fd;
 
-    gens = calloc(web->n_recs + 1, sizeof(*gens));
-    if (!gens)
+    list = gens.list = calloc(web->n_recs + 1, sizeof(*list));
+    if (!list)
         return -ENOMEM;
     for (size_t i = 0; i < web->n_recs; i++) {
         struct mlc_web_rec *rec = web->recs[i];
@@ -873,12 +900,14 @@ check_bodies(struct mlc_web *web)
                 free_rec(rec);
                 continue;
             }
-            gens[n_gens++] = rec->gen;
+            gens.list[gens.n++] = rec->gen;
         }
         web->recs[n++] = rec;
     }
     web->n_recs = n;
-    qsort(gens, n_gens, sizeof(*gens), compare_gens);
+    qsort(gens.list, gens.n, sizeof(*gens.list), compare_gens);
+    if (web->d->store)
+        mlc_store_prune(web->d->store, OBJECTS, is_object_kept, &gens);
     fd = openat(web->d->privfd, BODIES,
                 O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     dir = fd < 0 ? NULL : fdopendir(fd);
@@ -890,18 +919,10 @@ check_bodies(struct mlc_web *web)
         return mlc_log_err(r, "web: bodies: %m");
     }
     while ((e = readdir(dir))) {
-        uint8_t bytes[8];
-        uint64_t gen = 0;
-
         if (e->d_name[0] == '.' &&
             (!e->d_name[1] || (e->d_name[1] == '.' && !e->d_name[2])))
             continue;
-        if (mlc_is_hex(e->d_name, 16) &&
-            mlc_parse_hex(e->d_name, bytes, 8) == 0)
-            for (size_t i = 0; i < 8; i++)
-                gen = gen << 8 | bytes[i];
-        if (gen == 0 ||
-            !bsearch(&gen, gens, n_gens, sizeof(*gens), compare_gens))
+        if (!has_gen(&gens, e->d_name))
             unlinkat(fd, e->d_name, 0);
     }
     return 0;

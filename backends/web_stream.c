@@ -4,8 +4,10 @@
  * The network thread fills pieces from the budget, the pool writes them
  * straight to the body's home; at most MAX_WRITES are under way, then the
  * transfer pauses.  Whatever ends it, the record is made last, so that an
- * unfinished body is never known.  A stream that nobody waits for any more (all
- * look-ups were interrupted) ends at the next bytes. */
+ * unfinished body is never known.  A server that breaks off or is busy is asked
+ * again, twice, from the first byte on: without a length there are no ranges.
+ * A watch looks after them all while there are any: a stream that nobody waits
+ * for any more (all look-ups were interrupted) ends. */
 #include "config.h"
 
 #include "backends/web_i.h"
@@ -21,10 +23,14 @@
 #include "backends/cache/cache.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "backends/util/container.h"
 #include "backends/util/log.h"
 #include "backends/util/path.h"
 
 #define MAX_WRITES  4
+#define MAX_TRIES   3
+#define RETRY_MS    250 /* then twice that */
+#define WATCH_MS    250
 #define MEMO_MS     1000
 #define JUST_NOW_MS 250
 #define TOO_BIG_MS  30000
@@ -48,6 +54,9 @@ struct mlc_web_stream {
     int64_t start_ms;            /* immutable */
     struct mlc_web_stream *next; /* web.lock */
     struct mlc_waitlist waiters; /* web.lock */
+    unsigned n_tries;            /* web.lock */
+    bool is_resting;             /* web.lock; until the next try */
+    int64_t retry_ms;            /* web.lock; monotonic */
     bool is_ended;               /* web.lock */
     int r;                       /* web.lock, when ended */
     int64_t until_ms;            /* web.lock; monotonic: forgotten then */
@@ -178,12 +187,10 @@ flush(struct mlc_web_stream *s)
 }
 
 static bool
-is_wanted(struct mlc_web_stream *s)
+is_wanted_locked(const struct mlc_web_stream *s)
 {
-    if (mlc_mono_ms() - s->start_ms < FIRST_WAIT_MS)
-        return true;
-    MLC_LOCK_SCOPE(&s->web->lock);
-    return mlc_waitlist_is_wanted(&s->waiters);
+    return mlc_mono_ms() - s->start_ms < FIRST_WAIT_MS ||
+           mlc_waitlist_is_wanted(&s->waiters);
 }
 
 /* May more be taken now?  0, -EAGAIN (it will be resumed), or an error. */
@@ -210,8 +217,6 @@ on_body(struct mlc_net_request *q, const void *data, size_t len)
 
     if (len > s->web->max_unsized - s->total)
         return -EFBIG;
-    if (!is_wanted(s))
-        return -ECANCELED;
     r = check_room(s);
     if (r < 0)
         return r;
@@ -316,11 +321,37 @@ log_end(struct mlc_web_stream *s, int r)
         mlc_warn("web: %s: %s", url ? url : "?", strerror(-r));
 }
 
+/* Can it be otherwise in a moment? */
+static bool
+is_transient(const struct mlc_web_stream *s, int r)
+{
+    if (r == -EREMOTEIO)
+        return s->status == 408 || s->status == 429 || s->status >= 500;
+    return r == -ECONNRESET || r == -ECONNREFUSED;
+}
+
+/* true: it is left to the watch, with nothing in it. */
+static bool
+rest(struct mlc_web_stream *s, int r)
+{
+    if (!is_transient(s, r) || ftruncate(s->fd, 0) < 0)
+        return false;
+    s->fill = 0;
+    s->total = 0;
+    free(mlc_steal(&s->head));
+    MLC_LOCK_SCOPE(&s->web->lock);
+    if (s->n_tries >= MAX_TRIES || !is_wanted_locked(s))
+        return false;
+    s->retry_ms = mlc_mono_ms() + (RETRY_MS << (s->n_tries - 1));
+    s->is_resting = true;
+    return true;
+}
+
 static void
 end_run(struct mlc_job *job)
 {
     struct mlc_web_stream *s =
-        (void *)((char *)job - offsetof(struct mlc_web_stream, job));
+        mlc_container_of(job, struct mlc_web_stream, job);
     struct mlc_web *web = s->web;
     struct mlc_waitlist waiters;
     char home[MLC_WEB_BODY_PATH];
@@ -329,6 +360,8 @@ end_run(struct mlc_job *job)
 
     if (r == 0)
         r = s->write_r;
+    if (r < 0 && rest(s, r))
+        return;
     if (r == 0)
         r = publish(s);
     if (r < 0) {
@@ -347,6 +380,10 @@ end_run(struct mlc_job *job)
     case -EFBIG:
         memo_ms = TOO_BIG_MS;
         break;
+    case -ECANCELED: /* who comes now begins anew */
+        memo_ms = 0;
+        r = -EIO;
+        break;
     case -ENOSPC:
     case -ENOMEM:
     case -ETIMEDOUT:
@@ -364,6 +401,73 @@ end_run(struct mlc_job *job)
     pthread_mutex_unlock(&web->lock);
     /* It may be gone by now. */
     mlc_waitlist_wake(&waiters);
+}
+
+/* --- the watch (timer) ----------------------------------------------- */
+
+static int
+start_locked(struct mlc_web_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->is_done = s->is_paused = false;
+    s->write_r = 0;
+    pthread_mutex_unlock(&s->lock);
+    s->status = 0;
+    s->is_resting = false;
+    s->n_tries++;
+    return mlc_net_start(s->web->d->cache->net, &s->q);
+}
+
+static void
+try_again_locked(struct mlc_web_stream *s)
+{
+    int r = is_wanted_locked(s) ? start_locked(s) : -ECANCELED;
+
+    if (r == 0)
+        return;
+    s->is_resting = false;
+    s->result = r;
+    mlc_pool_submit(s->web->d->cache->pool, MLC_LANE_SLOW, &s->job);
+}
+
+static void
+cancel(struct mlc_web_stream *s)
+{
+    MLC_LOCK_SCOPE(&s->lock);
+    if (!s->is_done)
+        mlc_net_cancel(s->web->d->cache->net, &s->q);
+}
+
+static void
+watch_run(struct mlc_job *job)
+{
+    struct mlc_timer *timer = mlc_container_of(job, struct mlc_timer, job);
+    struct mlc_web *web = mlc_container_of(timer, struct mlc_web, watch);
+    int64_t now = mlc_mono_ms();
+
+    MLC_LOCK_SCOPE(&web->lock);
+    web->is_watching = false;
+    for (struct mlc_web_stream *s = web->streams; s; s = s->next) {
+        if (s->is_ended)
+            continue;
+        web->is_watching = true;
+        if (s->is_resting && now >= s->retry_ms)
+            try_again_locked(s);
+        else if (!s->is_resting && !is_wanted_locked(s))
+            cancel(s);
+    }
+    if (web->is_watching)
+        mlc_pool_after(web->d->cache->pool, &web->watch, WATCH_MS);
+}
+
+static void
+watch_locked(struct mlc_web *web)
+{
+    if (web->is_watching)
+        return;
+    web->is_watching = true;
+    web->watch.job.run = watch_run;
+    mlc_pool_after(web->d->cache->pool, &web->watch, WATCH_MS);
 }
 
 /* --- what the others call -------------------------------------------- */
@@ -440,29 +544,23 @@ int
 mlc_web_stream_start(struct mlc_web *web, const char *path, const char *url,
                      bool is_raw)
 {
-    struct mlc_web_stream *s = stream_new(web, path, url, is_raw);
+    __attribute__((cleanup(mlc_cleanup_stream))) struct mlc_web_stream *s =
+        stream_new(web, path, url, is_raw);
     struct mlc_web_stream *old;
 
     if (!s)
         return -ENOMEM;
-    pthread_mutex_lock(&web->lock);
+    MLC_LOCK_SCOPE(&web->lock);
     old = find_locked(web, path);
-    if (old && !old->is_ended) {
-        pthread_mutex_unlock(&web->lock);
-        stream_free(s);
+    if (old && !old->is_ended)
         return 0;
-    }
+    if (start_locked(s) < 0)
+        return -ENOMEM;
     if (old)
         forget_locked(web, old);
     s->next = web->streams;
-    web->streams = s;
-    pthread_mutex_unlock(&web->lock);
-    if (mlc_net_start(web->d->cache->net, &s->q) < 0) {
-        pthread_mutex_lock(&web->lock);
-        forget_locked(web, s);
-        pthread_mutex_unlock(&web->lock);
-        return -ENOMEM;
-    }
+    web->streams = mlc_steal(&s);
+    watch_locked(web);
     return 0;
 }
 

@@ -13,11 +13,13 @@
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/parse.h"
+#include "backends/util/path.h"
 
 #define MAX_URL      ((size_t)64 * 1024)
 #define MAX_HOST     253
 #define MAX_EXT      8
 #define CIVITAI      "https://civitai.com/api/download"
+#define CIVITAI_HTTP "http://civitai.com/api/download"
 #define IS_DIGIT(c)  ((c) >= '0' && (c) <= '9')
 #define IS_LETTER(c) (((c) | 32) >= 'a' && ((c) | 32) <= 'z')
 
@@ -389,4 +391,124 @@ mlc_web_add_token(const char *url, const char *token)
     text = r == 0 ? mlc_buf_take(&b, NULL) : NULL;
     mlc_buf_done(&b);
     return text;
+}
+
+/* --- who writes it otherwise ----------------------------------------- */
+
+/* A parameter's name or value in one of the ways in which it may be encoded. */
+static int
+append_parameter(struct mlc_buf *b, const char *p, size_t len)
+{
+    mlc_autofree char *text = strndup(p, len);
+    mlc_autofree char *plain = NULL;
+    mlc_autofree char *encoded = NULL;
+    bool is_bad;
+
+    if (!text)
+        return -ENOMEM;
+    for (char *c = text; *c; c++)
+        if (*c == '+')
+            *c = ' ';
+    plain = decode(text, &is_bad);
+    if (plain && is_bad)
+        return mlc_buf_append(b, p, len);
+    encoded = plain ? mlc_url_encode(plain, false) : NULL;
+    return encoded ? mlc_buf_puts(b, encoded) : -ENOMEM;
+}
+
+static int
+append_civitai_query(struct mlc_buf *b, const char *query)
+{
+    char mark = '?';
+    int r = 0;
+
+    for (const char *p = query; *p && r == 0;) {
+        size_t len = strcspn(p, "&");
+        const char *eq = memchr(p, '=', len);
+
+        if (eq && eq + 1 < p + len && strncmp(p, "token=", 6) != 0) {
+            r = mlc_buf_append(b, &mark, 1);
+            if (r == 0)
+                r = append_parameter(b, p, (size_t)(eq - p));
+            if (r == 0)
+                r = mlc_buf_puts(b, "=");
+            if (r == 0)
+                r = append_parameter(b, eq + 1, (size_t)(p + len - eq - 1));
+            mark = '&';
+        }
+        p += len + (p[len] == '&');
+    }
+    return r;
+}
+
+/* HOST[:PORT] in [p, p + len), of the scheme before it. */
+static int
+append_host(struct mlc_buf *b, const char *p, size_t len, bool is_https)
+{
+    const char *own = is_https ? ":443" : ":80";
+    size_t own_len = strlen(own);
+    int r = 0;
+
+    if (len > own_len && memcmp(p + len - own_len, own, own_len) == 0)
+        len -= own_len;
+    for (size_t i = 0; i < len && r == 0; i++) {
+        char c = (char)tolower((unsigned char)p[i]);
+
+        r = mlc_buf_append(b, &c, 1);
+    }
+    return r;
+}
+
+/* Where dgenerate adds its token: not only to what is the API's. */
+static bool
+is_civitai(const char *url)
+{
+    static const char *const starts[] = {CIVITAI, CIVITAI_HTTP};
+
+    for (size_t i = 0; i < 2; i++) {
+        if (strncmp(url, starts[i], strlen(starts[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+int
+mlc_web_same_url(const char *url, char **ret)
+{
+    struct mlc_web_name name = {.is_single = true};
+    bool is_https = strncmp(url, "https://", 8) == 0;
+    const char *scheme = is_https ? "https://" : "http://";
+    const char *host, *query;
+    struct mlc_buf b;
+    size_t host_len;
+    int r;
+
+    if (strncmp(url, scheme, strlen(scheme)) != 0)
+        return -EINVAL;
+    r = parse_rest(scheme, url + strlen(scheme), &name);
+    if (r < 0 || !name.url)
+        return r < 0 ? r : -EINVAL;
+    host = name.url + strlen(scheme);
+    host_len = strcspn(host, "/?");
+    mlc_buf_init(&b, MAX_URL);
+    r = mlc_buf_puts(&b, scheme);
+    if (r == 0)
+        r = append_host(&b, host, host_len, is_https);
+    if (r == 0)
+        r = mlc_buf_puts(&b, host + host_len);
+    query = r == 0 && is_civitai(b.data) ? strchr(b.data, '?') : NULL;
+    if (query) {
+        mlc_autofree char *text = strdup(query + 1);
+
+        b.len = (size_t)(query - b.data);
+        b.data[b.len] = '\0';
+        r = text ? append_civitai_query(&b, text) : -ENOMEM;
+        if (text)
+            explicit_bzero(text, strlen(text));
+    }
+    if (r == 0)
+        *ret = mlc_buf_take(&b, NULL);
+    mlc_buf_done(&b);
+    mlc_web_name_done(&name);
+    return r == -EFBIG ? -EINVAL : r;
 }

@@ -40,5 +40,11 @@ void mlc_web_name_done(struct mlc_web_name *name);
  * it is of civitai.com's download API; else a copy.  Caller frees; NULL: no
  * memory. */
 char *mlc_web_add_token(const char *url, const char *token);
+/* How a URL is written here so that others may write it otherwise and mean the
+ * same: fit for the wire, its host in lower case and without the scheme's own
+ * port; of civitai.com's download API parameters are encoded alike, and those
+ * without a value and any token are left out.  0, -EINVAL for what is no http
+ * or https URL, -ENOMEM.  Caller frees *ret. */
+int mlc_web_same_url(const char *url, char **ret);
 
 #endif

@@ -58,7 +58,8 @@ struct mlc_file_id {
     int64_t birth_ns;
 };
 
-struct mlc_link; /* a name in a directory: node.c's own */
+struct mlc_link;  /* a name in a directory: node.c's own */
+struct mlc_watch; /* a file that is to stay closed: node.c's own */
 
 /* One content; what the kernel calls an inode. Its address is the nodeid. */
 struct mlc_node {
@@ -120,9 +121,10 @@ struct mlc_table {
     size_t n_ids, cap_ids;
     struct mlc_hidden **hidden; /* lock; hidden.c's own */
     size_t n_hidden, cap_hidden;
-    struct mlc_node *all; /* lock */
-    size_t n_nodes;       /* lock */
-    size_t peak;          /* lock; of n_nodes, since memory was given back */
+    struct mlc_watch *watches; /* lock */
+    struct mlc_node *all;      /* lock */
+    size_t n_nodes;            /* lock */
+    size_t peak; /* lock; of n_nodes, since memory was given back */
 };
 
 /* --- parked requests (park.c) ------------------------------------------ */
@@ -271,6 +273,10 @@ bool mlc_node_is_nameless(struct mlc_fs *fs, struct mlc_node *n);
 /* An open descriptor of a LOCAL node's file, duplicated for the caller: so one
  * without a name can still be asked; -1: none is open. */
 int mlc_node_dup_fd(struct mlc_fs *fs, struct mlc_node *n);
+/* As backend.h's watch and unwatch. */
+struct mlc_watch *mlc_node_watch(struct mlc_fs *fs,
+                                 const struct mlc_file_id *id);
+bool mlc_node_unwatch(struct mlc_fs *fs, struct mlc_watch *w);
 /* A reference to the object that somebody reads there; NULL: nobody does. */
 struct mlc_object *mlc_node_get_object(struct mlc_fs *fs, struct mlc_node *n);
 /* Is it that file? */

@@ -34,6 +34,12 @@ struct mlc_link {
     char name[];
 };
 
+struct mlc_watch {
+    struct mlc_watch *next;
+    struct mlc_file_id id;
+    bool is_opened;
+};
+
 static uint64_t
 name_hash(const struct mlc_node *dir, const char *name)
 {
@@ -786,6 +792,8 @@ mlc_node_add_handle(struct mlc_fs *fs, struct mlc_node *n, struct mlc_handle *h)
     h->node = n;
     h->next = n->handles;
     n->handles = h;
+    for (struct mlc_watch *w = fs->table.watches; w; w = w->next)
+        w->is_opened |= id_equal(&w->id, &n->id);
 }
 
 void
@@ -801,4 +809,39 @@ mlc_node_remove_handle(struct mlc_fs *fs, struct mlc_node *n,
         }
     n->refs--;
     maybe_free_locked(&fs->table, n);
+}
+
+struct mlc_watch *
+mlc_node_watch(struct mlc_fs *fs, const struct mlc_file_id *id)
+{
+    struct mlc_table *t = &fs->table;
+    mlc_autofree struct mlc_watch *w = calloc(1, sizeof(*w));
+    const struct mlc_node *n;
+
+    if (!w)
+        return NULL;
+    w->id = *id;
+    MLC_LOCK_SCOPE(&t->lock);
+    n = find_id_locked(t, id);
+    if (n && n->handles)
+        return NULL;
+    w->next = t->watches;
+    t->watches = w;
+    return mlc_steal(&w);
+}
+
+bool
+mlc_node_unwatch(struct mlc_fs *fs, struct mlc_watch *w)
+{
+    struct mlc_watch **p = &fs->table.watches;
+    bool is_closed;
+
+    pthread_mutex_lock(&fs->table.lock);
+    while (*p != w)
+        p = &(*p)->next;
+    *p = w->next;
+    pthread_mutex_unlock(&fs->table.lock);
+    is_closed = !w->is_opened;
+    free(w);
+    return is_closed;
 }

@@ -123,6 +123,24 @@ find_domain(const struct mlc_domain *d, const char *inside,
     return &fs->plain;
 }
 
+static void *
+domain_watch(struct mlc_domain *d, int fd)
+{
+    struct mlc_file_id id;
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return NULL;
+    mlc_stat_id(fd, &st, &id);
+    return mlc_node_watch(d->fs, &id);
+}
+
+static bool
+domain_unwatch(struct mlc_domain *d, void *watch)
+{
+    return mlc_node_unwatch(d->fs, watch);
+}
+
 static int
 make_dirs(const char *path)
 {
@@ -468,6 +486,8 @@ open_domain(struct mlc_fs *fs, const struct mlc_backend *backend)
     d->fs = fs;
     d->is_inside = domain_is_inside;
     d->find = find_domain;
+    d->watch = domain_watch;
+    d->unwatch = domain_unwatch;
     d->is_read_only = fs->privfd < 0;
     d->privfd = -1;
     for (unsigned i = 0; i < MLC_MAX_BASES; i++)

@@ -13,10 +13,11 @@
 #   asan    unit and mount again, under AddressSanitizer and UBSan
 #   tsan    unit and tests of parallel readers under ThreadSanitizer (clang)
 #   clang   a clang build, warnings are errors
+#   fuzz    each parser of tests/fuzz for a minute, all at once
 #   dist    make distcheck: the tarball is whole, and builds and installs
 
 quick_stages=(build unit source mount)
-all_stages=("${quick_stages[@]}" client asan tsan clang dist)
+all_stages=("${quick_stages[@]}" client asan tsan clang fuzz dist)
 
 check() {
     local stage failed=0 only=''
@@ -215,6 +216,43 @@ check_clang() {
     if [[ clang/build =~ $check_only ]]; then
         ensure_build clang build-clang --enable-werror CC=clang || true
     fi
+}
+
+check_fuzz() {
+    local i status saved=$check_only
+    local -a names pids=()
+    mapfile -t names < <(wanted fuzz tests/fuzz/fuzz-*.c |
+        sed 's,.*/fuzz-\(.*\)\.c$,\1,')
+    [ ${#names[@]} -gt 0 ] || return 0
+    # Without it the build fails, and says so.
+    (install_clang_runtime) || true
+    check_only=''
+    status=0
+    step fuzz/build build_fuzz "${names[@]}" || status=$?
+    check_only=$saved
+    [ "$status" = 0 ] || return 0
+    for i in "${!names[@]}"; do
+        tests/fuzz/run.sh run build-fuzz "${names[$i]}" \
+            >"$check_dir/fuzz-$i" 2>&1 &
+        pids+=($!)
+    done
+    for i in "${!names[@]}"; do
+        status=0
+        wait "${pids[$i]}" || status=$?
+        step "fuzz/fuzz-${names[$i]}" show_fuzz "$check_dir/fuzz-$i" \
+            "$status" || true
+    done
+}
+
+build_fuzz() {
+    build_in build-fuzz --enable-werror CC=clang CFLAGS='-O1 -g' \
+        --enable-sanitize=fuzzer-no-link,address,undefined || return
+    tests/fuzz/run.sh build build-fuzz "$@"
+}
+
+show_fuzz() { # LOG STATUS
+    cat "$1"
+    return "$2"
 }
 
 check_dist() {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Merges one tensor with LoRAs' factors, for tests/test-client-lora.sh:
+/* Merges LoRAs into one weights file of a diffusers folder, for
+ * tests/test-client-lora.sh:
  *
- *   format-merge DTYPE ROWS COLS BASE RESULT [RANK KIND SCALE A B]...
+ *   format-merge COMPONENT OVERALL BASE RESULT [WEIGHT LORA]...
  *
- * BASE, A and B are files of packed values, DTYPE:FILE for the last two (A may
- * be "-": a bias); KIND is linear or conv (a kernel larger than 1x1).  It is
- * merged in three calls, so that their borders are seen, and said is the kernel
- * that did it. */
+ * COMPONENT is unet, text_encoder or text_encoder_2.  Each tensor is merged in
+ * three calls, so that their borders are seen.  Says how many tensors were
+ * changed, and by which kernel. */
 #include "config.h"
 
 #include <errno.h>
@@ -14,102 +14,199 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends/format/lora.h"
 #include "backends/format/merge.h"
 #include "backends/format/merge_i.h"
 
-#define N_MAX 16
+#define N_MAX 8
 
-static void __attribute__((noreturn))
-die(const char *what)
+struct file {
+    unsigned char *bytes;
+    size_t len;
+    struct mlc_safetensors *parsed;
+};
+
+struct lora {
+    struct file file;
+    double weight;
+    struct mlc_lora *deltas;
+};
+
+static void __attribute__((noreturn)) die(const char *what, const char *why)
 {
-    fprintf(stderr, "format-merge: %s: %s\n", what, strerror(errno));
+    fprintf(stderr, "format-merge: %s: %s\n", what, why);
     exit(1);
 }
 
-static void *
-read_file(const char *path, size_t len)
+static void
+read_file(const char *path, struct file *ret)
 {
     FILE *file = fopen(path, "rb");
-    void *bytes = malloc(len + 1);
+    char *why = NULL;
+    size_t len;
+    long size;
 
-    if (!file || !bytes || fread(bytes, 1, len + 1, file) != len)
-        die(path);
+    if (!file || fseek(file, 0, SEEK_END) < 0 || (size = ftell(file)) < 0)
+        die(path, strerror(errno));
+    rewind(file);
+    ret->len = (size_t)size;
+    ret->bytes = malloc(ret->len + 1);
+    if (!ret->bytes || fread(ret->bytes, 1, ret->len, file) != ret->len)
+        die(path, "can't be read");
     fclose(file);
-    return bytes;
+    if (ret->len < MLC_SAFETENSORS_PREFIX_LEN ||
+        mlc_safetensors_header_len(ret->bytes, ret->len, &len, &why) < 0 ||
+        mlc_safetensors_parse((char *)ret->bytes + MLC_SAFETENSORS_PREFIX_LEN,
+                              len, ret->len, &ret->parsed, &why) < 0)
+        die(path, why ? why : "too short");
 }
 
-static enum mlc_dtype
-dtype_of(const char *name, size_t len)
+static int
+read_alpha(void *arg, uint64_t offset, void *ret_bytes, size_t len)
 {
-    static const enum mlc_dtype known[] = {MLC_DTYPE_F16, MLC_DTYPE_BF16,
-                                           MLC_DTYPE_F32, MLC_DTYPE_F64};
-    static const char *const names[] = {"F16", "BF16", "F32", "F64"};
-    size_t i;
+    const struct file *file = arg;
 
-    for (i = 0; i < 4; i++)
-        if (strlen(names[i]) == len && memcmp(names[i], name, len) == 0)
-            return known[i];
-    errno = EINVAL;
-    die(name);
+    memcpy(ret_bytes, file->bytes + offset, len);
+    return 0;
 }
 
-/* DTYPE:FILE of n values. */
-static const void *
-read_factor(const char *arg, size_t n, enum mlc_dtype *ret_dtype)
+static enum mlc_part
+part_of(const char *name)
 {
-    const char *colon = strchr(arg, ':');
+    if (strcmp(name, "unet") == 0)
+        return MLC_PART_UNET;
+    if (strcmp(name, "text_encoder") == 0)
+        return MLC_PART_TEXT_ENCODER;
+    if (strcmp(name, "text_encoder_2") == 0)
+        return MLC_PART_TEXT_ENCODER_2;
+    die(name, "no such component");
+}
 
-    if (!colon)
-        return NULL;
-    *ret_dtype = dtype_of(arg, (size_t)(colon - arg));
-    return read_file(colon + 1, n * mlc_float_size(*ret_dtype));
+static struct mlc_lora_names *
+make_names(const struct file *base, enum mlc_part part)
+{
+    size_t n = mlc_safetensors_n_tensors(base->parsed), i;
+    struct mlc_lora_target *targets = calloc(n + 1, sizeof *targets);
+    struct mlc_lora_names *names = NULL;
+
+    for (i = 0; targets && i < n; i++) {
+        const struct mlc_tensor *t = mlc_safetensors_get(base->parsed, i);
+
+        targets[i] = (struct mlc_lora_target){.part = part,
+                                              .name = t->name,
+                                              .dtype = t->dtype,
+                                              .n_dims = t->n_dims,
+                                              .shape = t->shape};
+    }
+    if (!targets || mlc_lora_names_new(targets, n, &names) < 0)
+        die("names", "can't be made");
+    free(targets);
+    return names;
+}
+
+/* The result takes the base's place. */
+static void
+merge(const struct mlc_tensor *t, const struct mlc_merge_delta *deltas,
+      size_t n, unsigned char *bytes)
+{
+    uint64_t rows = t->shape[0], cuts[4], size;
+    struct mlc_merge *plan = NULL;
+    unsigned i;
+
+    size = (t->end - t->begin) / rows;
+    if (mlc_merge_new(t->dtype, rows, size / mlc_float_size(t->dtype), deltas,
+                      n, &plan) < 0)
+        die(t->name, "no plan");
+    cuts[0] = 0;
+    cuts[1] = rows / 3;
+    cuts[2] = rows / 3 * 2 + rows % 3;
+    cuts[3] = rows;
+    for (i = 0; i < 3; i++) {
+        unsigned char *from = bytes + t->begin + cuts[i] * size;
+
+        mlc_merge_rows(plan, cuts[i], cuts[i + 1] - cuts[i], from, from);
+    }
+    mlc_merge_free(plan);
+}
+
+static size_t
+find_deltas(const struct lora *loras, size_t n, double overall, size_t target,
+            struct mlc_merge_delta *ret)
+{
+    const struct mlc_lora_delta *d;
+    size_t i, count = 0;
+
+    for (i = 0; i < n; i++) {
+        d = loras[i].deltas ? mlc_lora_find(loras[i].deltas, target) : NULL;
+        if (!d)
+            continue;
+        ret[count++] = (struct mlc_merge_delta){
+            .a = d->a.len ? loras[i].file.bytes + d->a.offset : NULL,
+            .b = loras[i].file.bytes + d->b.offset,
+            .a_type = d->a.dtype,
+            .b_type = d->b.dtype,
+            .rank = d->rank,
+            .is_conv = d->is_conv,
+            .scale = mlc_lora_scale(d, loras[i].weight, overall)};
+    }
+    return count;
 }
 
 static void
-parse_delta(char **argv, size_t rows, size_t cols, struct mlc_merge_delta *ret)
+open_lora(const char *weight, const char *path,
+          const struct mlc_lora_names *names, struct lora *ret)
 {
-    ret->rank = (uint32_t)strtoul(argv[0], NULL, 10);
-    ret->is_conv = strcmp(argv[1], "conv") == 0;
-    ret->scale = strtod(argv[2], NULL);
-    ret->a = read_factor(argv[3], ret->rank * cols, &ret->a_type);
-    ret->b = read_factor(argv[4], rows * ret->rank, &ret->b_type);
+    char *why = NULL;
+
+    read_file(path, &ret->file);
+    ret->weight = strtod(weight, NULL);
+    if (mlc_lora_new(names, ret->file.parsed, read_alpha, &ret->file,
+                     &ret->deltas, &why) < 0)
+        die(path, why ? why : "no memory");
+    if (ret->deltas->n_unmatched)
+        fprintf(stderr, "%s: %zu of %zu modules are not in this component\n",
+                path, ret->deltas->n_unmatched, ret->deltas->n_modules);
+    mlc_safetensors_free(ret->file.parsed);
 }
 
 int
 main(int argc, char **argv)
 {
-    struct mlc_merge_delta deltas[N_MAX] = {{0}};
-    size_t rows, cols, size, cuts[4], n = 0, i;
-    struct mlc_merge *plan = NULL;
-    enum mlc_dtype dtype;
-    unsigned char *w;
-    FILE *file;
+    struct mlc_merge_delta deltas[N_MAX];
+    struct lora loras[N_MAX];
+    struct mlc_lora_names *names;
+    size_t n_loras = 0, n_changed = 0, n, i;
+    struct file base = {0};
+    FILE *out;
 
-    if (argc < 11 || (argc - 6) % 5 != 0 || (argc - 6) / 5 > N_MAX) {
+    if (argc < 7 || argc % 2 == 0 || (argc - 5) / 2 > N_MAX) {
         fprintf(stderr, "usage: see the source\n");
         return 2;
     }
-    dtype = dtype_of(argv[1], strlen(argv[1]));
-    rows = strtoul(argv[2], NULL, 10);
-    cols = strtoul(argv[3], NULL, 10);
-    size = cols * mlc_float_size(dtype);
-    w = read_file(argv[4], rows * size);
-    for (n = 0; 6 + 5 * (int)n < argc; n++)
-        parse_delta(argv + 6 + 5 * n, rows, cols, &deltas[n]);
-    errno = -mlc_merge_new(dtype, rows, cols, deltas, n, &plan);
-    if (errno)
-        die("no plan");
-    cuts[0] = 0;
-    cuts[1] = rows / 3;
-    cuts[2] = rows / 3 * 2 + rows % 3;
-    cuts[3] = rows;
-    for (i = 0; i < 3; i++)
-        mlc_merge_rows(plan, cuts[i], cuts[i + 1] - cuts[i],
-                       w + cuts[i] * size, w + cuts[i] * size);
-    mlc_merge_free(plan);
-    file = fopen(argv[5], "wb");
-    if (!file || fwrite(w, size, rows, file) != rows || fclose(file) != 0)
-        die(argv[5]);
-    puts(mlc_merge_avx2(dtype) ? "avx2" : "plain");
+    memset(loras, 0, sizeof loras);
+    read_file(argv[3], &base);
+    names = make_names(&base, part_of(argv[1]));
+    for (n_loras = 0; 5 + 2 * (int)n_loras < argc; n_loras++)
+        open_lora(argv[5 + 2 * n_loras], argv[6 + 2 * n_loras], names,
+                  &loras[n_loras]);
+    for (i = 0; i < mlc_safetensors_n_tensors(base.parsed); i++) {
+        n = find_deltas(loras, n_loras, strtod(argv[2], NULL), i, deltas);
+        if (n > 0)
+            merge(mlc_safetensors_get(base.parsed, i), deltas, n, base.bytes);
+        n_changed += n > 0;
+    }
+    out = fopen(argv[4], "wb");
+    if (!out || fwrite(base.bytes, 1, base.len, out) != base.len ||
+        fclose(out) != 0)
+        die(argv[4], strerror(errno));
+    printf("%zu %s\n", n_changed,
+           mlc_merge_avx2(MLC_DTYPE_F16) ? "avx2" : "plain");
+    for (i = 0; i < n_loras; i++) {
+        free(loras[i].file.bytes);
+        mlc_lora_free(loras[i].deltas);
+    }
+    mlc_lora_names_free(names);
+    mlc_safetensors_free(base.parsed);
+    free(base.bytes);
     return 0;
 }

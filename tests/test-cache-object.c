@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <setjmp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -640,6 +639,7 @@ failure_is_told_and_remembered_for_its_range(void **state)
     struct mlc_ask ask = {.get_wait = dead_get, .arg = w};
     struct mlc_object *obj;
     struct toy *const t = &f->t;
+    uint8_t byte;
 
     toy_init(t, f);
     t->is_silent = true;
@@ -651,9 +651,29 @@ failure_is_told_and_remembered_for_its_range(void **state)
     assert_int_equal(mlc_object_want(obj, 2 * MLC_PIECE, 1, &ask), -EAGAIN);
     /* What arrives after all is given. */
     toy_put(t, obj, 0);
-    while (mlc_object_want(obj, 0, 1, &ask) == -EACCES)
-        sched_yield();
-    assert_int_equal(mlc_object_want(obj, 0, 1, &ask), 0);
+    assert_int_equal(read_object(obj, 0, &byte, 1), 0);
+    put_away(obj);
+}
+
+static void
+what_is_on_disk_does_not_fail_with_the_rest(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    uint8_t byte;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(read_object(obj, 3 * MLC_PIECE, &byte, 1), 0);
+    put_away(obj);
+    /* Now it has to be checked before it is believed. */
+    t->is_silent = true;
+    obj = get_open(f, t);
+    mlc_object_fail(obj, 0, N_PIECES, -ENOSPC);
+    assert_int_equal(read_object(obj, 3 * MLC_PIECE, &byte, 1), 0);
+    assert_int_equal(byte, f->bytes[3 * MLC_PIECE]);
+    assert_int_equal(read_object(obj, 2 * MLC_PIECE, &byte, 1), -ENOSPC);
     put_away(obj);
 }
 
@@ -715,14 +735,15 @@ other_validator_is_stale_once_bytes_are_there(void **state)
 
     toy_init(t, f);
     obj = get_open(f, t);
-    assert_int_equal(mlc_object_set_validator(obj, "\"a\""), 0);
-    assert_int_equal(mlc_object_set_validator(obj, "\"b\""), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"a\"", false), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"b\"", false), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"a\"", true), -ESTALE);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
     put_away(obj);
     restart(f);
     obj = get_open(f, t);
-    assert_int_equal(mlc_object_set_validator(obj, "\"b\""), 0);
-    assert_int_equal(mlc_object_set_validator(obj, "\"a\""), -ESTALE);
+    assert_int_equal(mlc_object_set_validator(obj, "\"b\"", false), 0);
+    assert_int_equal(mlc_object_set_validator(obj, "\"a\"", false), -ESTALE);
     mlc_object_kill(obj);
     assert_int_equal(read_object(obj, 0, buf, 10), -EIO);
     assert_int_equal(bench_count(&f->bench, "objects"), 0);
@@ -750,6 +771,44 @@ drop_frees_what_nobody_has_open(void **state)
     obj = get_open(f, t);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
     bench_wait_published(&f->bench, 1);
+    put_away(obj);
+}
+
+static bool
+is_key(void *arg, const char *key)
+{
+    return strcmp(key, arg) == 0;
+}
+
+static void
+pruning_drops_what_is_of_no_use(void **state)
+{
+    static const char *const keys[] = {"test/one", "test/two", "test/open",
+                                       "other/one"};
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct mlc_store *s;
+    char kept[] = "test/two";
+    uint8_t byte;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    for (size_t i = 0; i < 4; i++) {
+        f->spec.key = keys[i];
+        obj = get_open(f, t);
+        assert_int_equal(read_object(obj, 0, &byte, 1), 0);
+        put_away(obj);
+    }
+    restart(f);
+    s = f->bench.store;
+    f->spec.key = "test/open";
+    obj = get_open(f, t);
+    mlc_store_prune(s, "test/", is_key, kept);
+    assert_int_equal(mlc_store_present(s, "test/one"), 0);
+    assert_true(mlc_store_present(s, "test/two") > 0);
+    assert_true(mlc_store_present(s, "test/open") > 0);
+    assert_true(mlc_store_present(s, "other/one") > 0);
+    assert_int_equal(bench_count(&f->bench, "objects"), 3 * 2);
     put_away(obj);
 }
 
@@ -813,10 +872,12 @@ main(void)
         T(home_added_to_a_finished_object_is_made),
         T(dead_waiter_has_no_claim),
         T(failure_is_told_and_remembered_for_its_range),
+        T(what_is_on_disk_does_not_fail_with_the_rest),
         T(stop_wakes_everybody),
         T(full_disk_is_an_error_that_passes),
         T(other_validator_is_stale_once_bytes_are_there),
         T(drop_frees_what_nobody_has_open),
+        T(pruning_drops_what_is_of_no_use),
         T(many_readers_cause_one_transfer),
     };
 

@@ -73,7 +73,7 @@ closed_early() {
     wait_requests --server cdn
     exec {fd}<&-
     # Its end is logged when the client has left.
-    wait_until 3 transfers_ended
+    wait_until 10 transfers_ended
     clear_faults
     reader many 1 "$big" "$files/big.bin"
     # Each cut loses what was under way.
@@ -90,7 +90,7 @@ seek_to_the_end() {
     begin_case fetch=whole
     # All that is before 100 MiB comes never, all behind it at once.
     set_faults '[{"server": "cdn", "stall_body_at": 104857600, "stall": -1}]'
-    assert_within 3000 "the end" reader at "$big" "$files/big.bin" \
+    assert_within 10000 "the end" reader at "$big" "$files/big.bin" \
         0:4096 $(((mib << 20) - 70000)):70000
     touch "$origin_root/release"
     clear_faults

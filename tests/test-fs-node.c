@@ -145,6 +145,34 @@ many_hidden_names_are_all_found(void **state)
     }
 }
 
+static void
+a_watched_file_is_seen_being_opened(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_fs *fs = &f->fs;
+    struct mlc_node *file = look_up(f, fs->root, "file", 7);
+    struct mlc_node *other = look_up(f, fs->root, "other", 8);
+    const struct mlc_file_id id = {.ino = 7};
+    struct mlc_handle h = {.fd = -1}, h2 = {.fd = -1};
+    struct mlc_watch *w, *w2;
+
+    w = mlc_node_watch(fs, &id);
+    assert_non_null(w);
+    mlc_node_add_handle(fs, other, &h2);
+    w2 = mlc_node_watch(fs, &id);
+    assert_true(mlc_node_unwatch(fs, w));
+    mlc_node_add_handle(fs, file, &h);
+    assert_null(mlc_node_watch(fs, &id));
+    mlc_node_remove_handle(fs, file, &h);
+    assert_false(mlc_node_unwatch(fs, w2));
+    w = mlc_node_watch(fs, &id);
+    assert_non_null(w);
+    assert_true(mlc_node_unwatch(fs, w));
+    mlc_node_remove_handle(fs, other, &h2);
+    mlc_node_forget(fs, other, 1);
+    mlc_node_forget(fs, file, 1);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -155,6 +183,7 @@ main(void)
         CASE(a_directory_lives_while_a_name_in_it_does),
         CASE(a_name_is_hidden_until_it_is_seen),
         CASE(many_hidden_names_are_all_found),
+        CASE(a_watched_file_is_seen_being_opened),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

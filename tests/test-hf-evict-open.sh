@@ -73,6 +73,7 @@ for what in blob repo; do
     set_faults '[{"server": "cdn", "match": "GET", "stall_body_at": 100000,
         "stall": -1}]'
     rm -f "$origin_root/release"
+    origin_log clear
     cat "$snapshot/slow.bin" >"$tmp/copy" &
     reader=$!
     wait_requests --server cdn --count 1 --timeout 20
@@ -89,7 +90,6 @@ for what in blob repo; do
     assert_same "$tmp/copy" "$tmp/source/slow.bin"
     fetch_all
     rm -r "$repo"
-    origin_log clear
 done
 unmount "$tmp/mnt"
 is_freed || fail "left $(bytes_in_store) bytes in the store"

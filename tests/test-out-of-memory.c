@@ -27,6 +27,7 @@
 #include "backends/cache/doc.h"
 #include "backends/cache/object.h"
 #include "backends/cache/pool.h"
+#include "backends/format/wheel.h"
 #include "backends/hf_tree.h"
 #include "backends/util/buf.h"
 #include "backends/util/clock.h"
@@ -35,6 +36,7 @@
 #include "backends/util/parse.h"
 #include "backends/util/path.h"
 #include "tests/object-reader.h"
+#include "tests/zip-writer.h"
 
 #define SHA "0123456789abcdef0123456789abcdef01234567"
 #define SHA256                                                                 \
@@ -627,6 +629,70 @@ questions_survive(void **state)
     close(e.listener);
 }
 
+/* --- formats -------------------------------------------------------------- */
+
+#define META "{\"lang\":\"m\",\"name\":\"m\",\"version\":\"1\"}"
+#define HASH "sha256=ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"
+
+static const struct zip_item wheel_items[] = {
+    {.name = "m_m/__init__.py", .data = "abc", .how = ZIP_DEFLATE},
+    {.name = "m_m/meta.json", .data = "abc", .how = ZIP_DEFLATE},
+    {.name = "m_m/m_m-1/config.cfg", .data = "abc"},
+    {.name = "m_m/m_m-1/meta.json", .data = "abc"},
+    {.name = "m_m-1.dist-info/RECORD",
+     .data = "m_m/__init__.py," HASH ",3\nm_m/meta.json," HASH ",3\n"
+             "m_m/m_m-1/config.cfg," HASH ",3\nm_m/m_m-1/meta.json," HASH
+             ",3\nm_m-1.dist-info/RECORD,,\n",
+     .how = ZIP_DEFLATE},
+};
+
+static ssize_t
+read_image(void *arg, uint64_t off, void *buf, size_t len)
+{
+    const struct zip_image *image = arg;
+
+    memcpy(buf, image->bytes + off, len);
+    return (ssize_t)len;
+}
+
+static int
+use_wheel(void *arg)
+{
+    struct zip_image *image = arg;
+    struct mlc_record *record = NULL;
+    struct mlc_zip *z = NULL;
+    uint64_t from;
+    int r = mlc_zip_parse(image->len, image->bytes, image->len,
+                          &mlc_zip_default_limits, &z, &from, NULL);
+
+    if (r == 0)
+        r = mlc_wheel_check(z, "m_m", "1", NULL);
+    if (r == 0)
+        r = mlc_wheel_read_record(z, "m_m", "1", read_image, image, NULL,
+                                  &record, NULL);
+    mlc_record_free(record);
+    mlc_zip_free(z);
+    return r;
+}
+
+static int
+use_meta(void *arg)
+{
+    return mlc_wheel_check_meta(META, strlen(META), "m_m", "1", NULL);
+}
+
+static void
+formats_survive(void **state)
+{
+    struct zip_image image = zip_write(
+        wheel_items, sizeof(wheel_items) / sizeof(*wheel_items), 0, NULL, 0);
+
+    exhaust(use_wheel, &image);
+    /* As above. */
+    exhaust_or(use_meta, NULL, 0, -EBADMSG);
+    zip_image_done(&image);
+}
+
 static int
 setup(void **state)
 {
@@ -652,6 +718,7 @@ main(void)
         cmocka_unit_test(options_survive),
         cmocka_unit_test(trees_survive),
         cmocka_unit_test(engine_survives),
+        cmocka_unit_test(formats_survive),
         cmocka_unit_test_setup_teardown(questions_survive, setup, teardown),
     };
 

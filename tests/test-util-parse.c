@@ -339,6 +339,47 @@ mask_hides_terminal_control_only(void **state)
     assert_string_equal(text, "a?[1m????? \xc3\xa9 \xe2\x80\xa6 \xc2");
 }
 
+static void
+utf8_is_well_formed(void **state)
+{
+    static const char *const good[] = {
+        "",
+        "abc",
+        "\xc2\x80",
+        "\xdf\xbf",
+        "\xe0\xa0\x80",
+        "\xed\x9f\xbf",
+        "\xee\x80\x80",
+        "\xf0\x90\x80\x80",
+        "a\xf4\x8f\xbf\xbfz",
+    };
+    static const char *const bad[] = {
+        "\x80",
+        "\xbf",
+        "\xc3",
+        "\xc3(",
+        "\xc0\x80",
+        "\xc1\xbf",
+        "\xe0\x9f\xbf",
+        "\xe6\x97",
+        "\xed\xa0\x80",
+        "\xed\xbf\xbf",
+        "\xf0\x8f\xbf\xbf",
+        "\xf0\x9f\x98",
+        "\xf4\x90\x80\x80",
+        "\xf8\x88\x80\x80\x80",
+        "\xff",
+        "ok\xfe",
+    };
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        assert_true(mlc_is_utf8(good[i], strlen(good[i])));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_false(mlc_is_utf8(bad[i], strlen(bad[i])));
+    assert_true(mlc_is_utf8("a\0b", 3));
+    assert_false(mlc_is_utf8("\xc3\xa4", 1));
+}
+
 int
 main(void)
 {
@@ -363,6 +404,7 @@ main(void)
         cmocka_unit_test(content_range_refuses_more_than_off_t),
         cmocka_unit_test(hex_goes_both_ways),
         cmocka_unit_test(mask_hides_terminal_control_only),
+        cmocka_unit_test(utf8_is_well_formed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,4 +32,21 @@ unmount "$mnt"
 mount_web
 assert_equal "known" one "$(cat "$url/d/a.txt")"
 assert_equal "asked once" 1 "$(count_requests --path 'a\.txt')"
+
+# What was replaced while somebody read it is freed at the next start.
+make_file "$served/d/old.bin" 8M
+set_faults '[{"match": "old", "stall_body_at": 6000000, "stall": -1}]'
+exec {fd}<"$url/d/old.bin"
+head -c 5000000 <&"$fd" >/dev/null
+make_file "$served/d/new" 7M new
+mv "$served/d/new" "$served/d/old.bin"
+set_clock 1700050000
+assert_equal "the new size" 7340032 "$(stat -c %s "$url/d/old.bin")"
+[ -n "$(names_in "$store/.mlcachefs/objects")" ] || fail "this shows nothing"
+kill_daemon "$mnt"
+exec {fd}<&-
+clear_faults
+mount_web
+assert_equal "partial bytes" "" "$(names_in "$store/.mlcachefs/objects")"
+assert_same "$served/d/old.bin" "$url/d/old.bin"
 unmount "$mnt"

@@ -10,7 +10,7 @@ make_file "$served/d/big.bin" 20M
 mkdir -p "$served/d/v1.0"
 echo one >"$served/d/v1.0/a.txt"
 "$python" "$srcdir/tests/bench/nginx.py" --root "$served" --work "$tmp/nginx" \
-    --info "$tmp/nginx.url" --gzip >"$tmp/nginx.log" 2>&1 &
+    --info "$tmp/nginx.url" --gzip --log >"$tmp/nginx.log" 2>&1 &
 origin_pids[$tmp/nginx]=$!
 wait_until 20 test -s "$tmp/nginx.url" || fail "nginx did not start"
 server=$(cat "$tmp/nginx.url")
@@ -33,9 +33,14 @@ check_directory() {
 check_text() {
     assert_same "$served/d/long.txt" "$url/d/long.txt"
 }
+# Renewed without a byte of a body.
 check_expired() {
+    : >"$tmp/nginx/access.log"
     set_clock 1700003700
     assert_same "$served/d/big.bin" "$url/d/big.bin"
+    assert_same "$served/d/long.txt" "$url/d/long.txt"
+    assert_equal "answers" "304 0 /d/big.bin 304 0 /d/long.txt" \
+        "$(grep '[.]' "$tmp/nginx/access.log" | sort | paste -sd ' ')"
 }
 run_case "files" check_file
 run_case "directories" check_directory

@@ -27,7 +27,7 @@ for t in threads: t.join()
 sys.exit(1 if bad else 0)
 EOS
 readers=$!
-wait_until 20 grep -q '"path": "/d/a.txt"' <(tail -n 1 "$origin_root/started.log") ||
+wait_requests --path 'a\.txt' --count $((before + 1)) --timeout 20 ||
     fail "nobody asked"
 touch "$origin_root/release"
 wait "$readers" || fail "a look-up failed"

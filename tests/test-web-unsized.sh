@@ -32,18 +32,34 @@ check_renewed() {
     assert_same "$served/d/mid.bin" "$url/_/chunked/d/mid.bin"
     assert_equal "body bytes" "$before" "$(body_bytes --path mid)"
 }
+# Nothing comes any more, and nobody waits: not for timeout= either.
 check_interrupt() {
     local pid
     # The first request tells that there is no length; the second one stalls.
-    set_faults '[{"match": "chunked/d/large", "stall_body_at": 200000, "stall": -1}]'
+    set_faults '[{"match": "chunked/d/mid", "stall_body_at": 200000, "stall": -1}]'
     "$python" -c 'import os, sys; os.stat(sys.argv[1])' \
-        "$url/_/chunked/d/large.bin?1" 2>/dev/null &
+        "$url/_/chunked/d/mid.bin?1" 2>/dev/null &
     pid=$!
-    wait_requests --count 1 --path 'large\.bin\?1' --timeout 20 || true
-    kill -INT "$pid" 2>/dev/null || true
+    wait_requests --count 2 --path 'mid\.bin\?1' --timeout 20
     kill -KILL "$pid"
-    wait_until 3 pid_is_gone "$pid" || fail "it hangs"
+    wait_until 10 pid_is_gone "$pid" || fail "it hangs"
     wait "$pid" 2>/dev/null || true
+    clear_faults
+    assert_equal "requests that ended" 2 \
+        "$(count_requests --path 'mid\.bin\?1' --settle 30)"
+    assert_same "$served/d/mid.bin" "$url/_/chunked/d/mid.bin?1"
+}
+check_broken_once() {
+    # The look-up's own request is cut, too.
+    set_faults '[{"match": "chunked/d/mid\\.bin\\?4", "truncate_at": 300000, "times": 2}]'
+    assert_same "$served/d/mid.bin" "$url/_/chunked/d/mid.bin?4"
+    assert_equal "requests" 3 "$(count_requests --path 'mid\.bin\?4')"
+    clear_faults
+}
+check_busy() {
+    set_faults '[{"match": "chunked/d/mid\\.bin\\?5", "stall_body_at": 100000, "stall": 0, "times": 1},
+        {"match": "chunked/d/mid\\.bin\\?5", "status": 503, "times": 2}]'
+    assert_same "$served/d/mid.bin" "$url/_/chunked/d/mid.bin?5"
     clear_faults
 }
 check_broken() {
@@ -61,11 +77,13 @@ run_case "compressed" check_kind gzip
 run_case "compressed by its name" check_raw
 run_case "beyond max_unsized" check_large
 run_case "renewed by 304" check_renewed
-run_case "interrupted" check_interrupt
-run_case "cut short" check_broken
+run_case "cut short once" check_broken_once
+run_case "cut short always" check_broken
+run_case "a server that is busy in between" check_busy
 run_case "stalled" check_stalled
 unmount "$mnt"
 mount_web max_unsized=8M
 run_case "after a remount" check_kind chunked
+run_case "interrupted" check_interrupt
 unmount "$mnt"
 end_cases

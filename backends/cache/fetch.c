@@ -44,6 +44,7 @@ enum outcome {
     OUT_BAD,       /* not what was asked for */
     OUT_SIZE,      /* not the file we know */
     OUT_STALE,     /* another validator */
+    OUT_ANEW,      /* another validator than what was carried over belongs to */
     OUT_RESOLVE,   /* the redirect target refused */
     OUT_TRANSIENT, /* 408, 429, 5xx */
     OUT_REFUSED,   /* another status; 'refusal' */
@@ -61,6 +62,7 @@ struct fetch {
     void *arg;
     int (*map_status)(int status, const char *error_code);
     void (*changed)(void *arg, uint64_t content);
+    char *(*get_head)(void *arg, uint64_t content, size_t *ret_len);
     uint64_t content;
     const char *netrc;
 
@@ -74,7 +76,8 @@ struct fetch {
     uint64_t turn; /* wants are looked at from here on, so each gets its turn */
     uint64_t ahead,
         ahead_end; /* demand: pieces to read ahead; where it ended */
-    /* A piece begun by a stream that broke. */
+    bool is_head_asked;
+    /* A piece begun by a stream that broke, or by the look-up. */
     void *carry;
     uint64_t carry_index;
     size_t carry_fill;
@@ -304,7 +307,11 @@ check_validator(struct stream *s)
         v = mlc_net_header(&s->q, "Last-Modified");
     if (!v)
         return 0;
-    r = mlc_object_set_validator(s->obj, v);
+    /* A piece that was begun must go on as it was. */
+    r = mlc_object_set_validator(s->obj, v, s->fill > 0);
+    if (r == -ESTALE && s->fill > 0 &&
+        mlc_object_set_validator(s->obj, v, false) == 0)
+        return stream_end(s, OUT_ANEW, -EREMOTEIO);
     if (r == -ESTALE)
         return stream_end(s, OUT_STALE, -EREMOTEIO);
     return r < 0 ? stream_end(s, OUT_FULL, r) : 0;
@@ -547,6 +554,7 @@ judge_locked(struct fetch *f, struct stream *s, int r, int64_t now,
         return 0;
     switch (s->outcome) {
     case OUT_ENOUGH:
+    case OUT_ANEW:
         return 0;
     case OUT_STALE:
         *ret_is_stale = true;
@@ -643,7 +651,7 @@ stream_done(struct mlc_net_request *q, int r)
     error = judge_locked(f, s, r, now, &is_stale);
     /* Bytes that came well are not asked for again. */
     if (s->piece && s->fill > 0 && !f->no_ranges && error == 0 &&
-        !s->is_cancelled && s->outcome != OUT_BAD) {
+        !s->is_cancelled && s->outcome != OUT_BAD && s->outcome != OUT_ANEW) {
         drop_carry_locked(f);
         f->carry = mlc_steal(&s->piece);
         f->carry_index = s->next;
@@ -1025,11 +1033,44 @@ fetch_timer(struct mlc_job *job)
 
 /* --- the feed ------------------------------------------------------------ */
 
+/* The first piece is to come: a part of it may be known already. */
+static void
+take_head(struct fetch *f, struct mlc_object *obj)
+{
+    mlc_autofree char *head = NULL;
+    size_t len = 0;
+    bool is_asked;
+    void *piece;
+
+    if (!f->get_head)
+        return;
+    pthread_mutex_lock(&f->lock);
+    is_asked = f->is_head_asked;
+    f->is_head_asked = true;
+    pthread_mutex_unlock(&f->lock);
+    if (is_asked || mlc_object_has(obj, 0))
+        return;
+    head = f->get_head(f->arg, f->content, &len);
+    if (!head || len >= piece_len(obj, 0))
+        return;
+    piece = mlc_budget_take_piece(f->conf.budget);
+    if (!piece)
+        return;
+    memcpy(piece, head, len);
+    MLC_LOCK_SCOPE(&f->lock);
+    drop_carry_locked(f);
+    f->carry = piece;
+    f->carry_index = 0;
+    f->carry_fill = len;
+}
+
 static void
 fetch_want(void *feed, struct mlc_object *obj, uint64_t index)
 {
     struct fetch *f = feed;
 
+    if (index == 0)
+        take_head(f, obj);
     pthread_mutex_lock(&f->lock);
     f->pos = index;
     f->is_idle = false;
@@ -1043,6 +1084,8 @@ fetch_opened(void *feed, struct mlc_object *obj, bool is_open)
     struct mlc_object *timer_obj = NULL;
     struct fetch *f = feed;
 
+    if (is_open && f->conf.is_whole)
+        take_head(f, obj);
     pthread_mutex_lock(&f->lock);
     if (is_open)
         f->is_idle = false;
@@ -1113,6 +1156,7 @@ mlc_fetch_new(const struct mlc_fetch_conf *conf,
     f->arg = spec->arg;
     f->map_status = spec->map_status;
     f->changed = spec->changed;
+    f->get_head = spec->get_head;
     f->content = spec->content;
     f->netrc = spec->netrc;
     f->n_target = 1;

@@ -59,7 +59,12 @@ struct mlc_fetch_spec {
      * dead. Any thread, must not block.  NULL: a wrong size or a 404 is an
      * error like others, and only another validator ends the object. */
     void (*changed)(void *arg, uint64_t content);
-    uint64_t content; /* for changed */
+    /* The content's first bytes, if they are known already: malloc'd, *ret_len
+     * of them; NULL: no.  Asked once, when the first piece is to come; any
+     * thread, must not block.  They belong to the validator that the object
+     * was given (mlc_object_set_validator).  May be NULL. */
+    char *(*get_head)(void *arg, uint64_t content, size_t *ret_len);
+    uint64_t content; /* for changed and get_head */
 };
 
 extern const struct mlc_feed_ops mlc_fetch_ops;

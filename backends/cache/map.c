@@ -86,10 +86,10 @@ mlc_map_write_head(int fd, const char *key, uint64_t size,
 
 int
 mlc_map_read_head(int fd, const uint8_t *name, uint64_t *ret_size,
-                  char **ret_validator)
+                  char **ret_key, char **ret_validator)
 {
     mlc_autofree char *key = NULL;
-    char *validator;
+    mlc_autofree char *validator = NULL;
     uint8_t key_name[MLC_NAME_LEN];
     struct map_head h;
     uint64_t checksum;
@@ -120,7 +120,10 @@ mlc_map_read_head(int fd, const uint8_t *name, uint64_t *ret_size,
     if (!validator)
         return -ENOMEM;
     *ret_size = h.size;
-    *ret_validator = validator;
+    if (ret_key)
+        *ret_key = mlc_steal(&key);
+    if (ret_validator)
+        *ret_validator = mlc_steal(&validator);
     return 0;
 }
 

@@ -337,7 +337,7 @@ open_old_files(struct mlc_object *obj, const char *data, const char *map,
     if (fd < 0 || map_fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
         (uint64_t)st.st_size != obj->size)
         return 0;
-    if (mlc_map_read_head(map_fd, obj->name, &size, &validator) < 0 ||
+    if (mlc_map_read_head(map_fd, obj->name, &size, NULL, &validator) < 0 ||
         size != obj->size || mlc_map_load(map_fd, obj->n_pieces, pieces) < 0)
         return 0;
     free(obj->validator);
@@ -964,7 +964,16 @@ mlc_object_is_open(struct mlc_object *obj)
            !atomic_load(&obj->store->is_stopped);
 }
 
-/* The errno of a failure that is remembered for a piece that isn't ready. */
+/* Would it have to be fetched?  What is on disk and not checked yet, or on its
+ * way there, does not hang on what failed elsewhere. */
+static bool
+is_absent_locked(const struct mlc_object *obj, uint64_t index)
+{
+    return obj->state != MLC_OBJECT_WHOLE &&
+           (!obj->pieces || obj->pieces[index] == MLC_PIECE_ABSENT);
+}
+
+/* The errno of a failure that is remembered for a piece that is absent. */
 static int
 recent_failure_locked(const struct mlc_object *obj, uint64_t first,
                       uint64_t last)
@@ -979,7 +988,7 @@ recent_failure_locked(const struct mlc_object *obj, uint64_t first,
         if (now >= f->until_ms)
             continue;
         for (uint64_t i = first; i <= last; i++)
-            if (i >= f->from && i < f->to && !is_ready_locked(obj, i))
+            if (i >= f->from && i < f->to && is_absent_locked(obj, i))
                 return f->r;
     }
     return 0;
@@ -1354,7 +1363,8 @@ mlc_object_kill(struct mlc_object *obj)
 }
 
 int
-mlc_object_set_validator(struct mlc_object *obj, const char *validator)
+mlc_object_set_validator(struct mlc_object *obj, const char *validator,
+                         bool has_bytes)
 {
     char *copy;
     int r = 0;
@@ -1364,7 +1374,8 @@ mlc_object_set_validator(struct mlc_object *obj, const char *validator)
     MLC_LOCK_SCOPE(&obj->lock);
     if (!strcmp(obj->validator, validator) || obj->state != MLC_OBJECT_PARTIAL)
         return 0;
-    if (obj->validator[0] != '\0' && obj->n_absent < obj->n_pieces)
+    if (obj->validator[0] != '\0' &&
+        (has_bytes || obj->n_absent < obj->n_pieces))
         return -ESTALE;
     copy = strdup(validator);
     if (!copy)

@@ -114,6 +114,10 @@ uint64_t mlc_store_present(struct mlc_store *s, const char *key);
  * -EBUSY: it is open, or whole and on its way home.  If it is still being
  * written after a close it dies, else it starts anew when opened. */
 int mlc_store_drop(struct mlc_store *s, const char *key);
+/* At a start: drops what earlier runs left under keys that begin with prefix,
+ * unless is_kept (called under store.lock) says that it is still of use. */
+void mlc_store_prune(struct mlc_store *s, const char *prefix,
+                     bool (*is_kept)(void *arg, const char *key), void *arg);
 
 struct mlc_object *mlc_object_ref(struct mlc_object *obj);
 void mlc_object_unref(struct mlc_object *obj); /* takes NULL */
@@ -179,15 +183,17 @@ void mlc_object_touch(struct mlc_object *obj);
  * stop until the next want. */
 int mlc_object_put_piece(struct mlc_object *obj, uint64_t index, void *piece,
                          size_t len);
-/* The range of pieces [from, to) could not be had: its waiters get r now, and
- * so does everybody who asks within the next second. */
+/* What is missing of the pieces [from, to) could not be had: its waiters get r
+ * now, and so does everybody who asks within the next second. */
 void mlc_object_fail(struct mlc_object *obj, uint64_t from, uint64_t to, int r);
 /* The origin's content is not what the size or validator says: the object is
  * dead, partial bytes are dropped, waiters get -EIO. */
 void mlc_object_kill(struct mlc_object *obj);
-/* The validator that the bytes on disk belong to.  0 (also for one that is too
- * long to be kept); -ESTALE: another one is recorded, and pieces are there;
- * -ENOMEM, or what writing the map failed with. */
-int mlc_object_set_validator(struct mlc_object *obj, const char *validator);
+/* The validator that the object's bytes belong to.  0 (also for one that is too
+ * long to be kept); -ESTALE: another one is recorded, and pieces are there, or
+ * the caller has a part of one (has_bytes); -ENOMEM, or what writing the map
+ * failed with. */
+int mlc_object_set_validator(struct mlc_object *obj, const char *validator,
+                             bool has_bytes);
 
 #endif

@@ -167,9 +167,10 @@ bool mlc_store_forget(struct mlc_store *s, struct mlc_object *obj);
 /* --- map.c --- */
 int mlc_map_write_head(int fd, const char *key, uint64_t size,
                        const char *validator);
-/* -EBADMSG unless whole, of our format, and its key has that name. */
+/* -EBADMSG unless whole, of our format, and its key has that name.  Caller
+ * frees key and validator; NULL: not wanted. */
 int mlc_map_read_head(int fd, const uint8_t *name, uint64_t *ret_size,
-                      char **ret_validator);
+                      char **ret_key, char **ret_validator);
 int mlc_map_set(int fd, uint64_t index, uint64_t hash);
 /* 0: not there. */
 int mlc_map_get(int fd, uint64_t index, uint64_t *ret_hash);

@@ -176,13 +176,12 @@ is_usable(struct mlc_store *s, const char *map_file, const uint8_t *name,
           uint64_t *ret_bytes)
 {
     mlc_autoclose int fd = -1;
-    mlc_autofree char *validator = NULL;
     char text[MLC_NAME_TEXT];
     struct stat st;
     uint64_t size = 0;
 
     fd = openat(s->fd, map_file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || mlc_map_read_head(fd, name, &size, &validator) < 0)
+    if (fd < 0 || mlc_map_read_head(fd, name, &size, NULL, NULL) < 0)
         return false;
     mlc_name_text(name, ".data", text);
     if (fstatat(s->fd, text, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
@@ -506,6 +505,43 @@ mlc_store_drop(struct mlc_store *s, const char *key)
         mlc_object_unref(obj);
     }
     return r < 0 ? r : 0;
+}
+
+/* The key that the map on disk holds; caller frees; NULL: none can be read. */
+static char *
+read_key(struct mlc_store *s, const uint8_t *name)
+{
+    mlc_autoclose int fd = -1;
+    char text[MLC_NAME_TEXT];
+    uint64_t size;
+    char *key = NULL;
+
+    mlc_name_text(name, ".map", text);
+    fd = openat(s->fd, text, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || mlc_map_read_head(fd, name, &size, &key, NULL) < 0)
+        return NULL;
+    return key;
+}
+
+void
+mlc_store_prune(struct mlc_store *s, const char *prefix,
+                bool (*is_kept)(void *arg, const char *key), void *arg)
+{
+    struct mlc_slot *slot, *next;
+
+    MLC_LOCK_SCOPE(&s->lock);
+    for (size_t i = 0; i < s->n_buckets; i++) {
+        for (slot = s->slots[i]; slot; slot = next) {
+            mlc_autofree char *key = slot->obj ? NULL : read_key(s, slot->name);
+
+            next = slot->next;
+            if (key && strncmp(key, prefix, strlen(prefix)) == 0 &&
+                !is_kept(arg, key)) {
+                unlink_files_locked(s, slot->name);
+                slot_remove_locked(s, slot);
+            }
+        }
+    }
 }
 
 void

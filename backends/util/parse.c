@@ -453,6 +453,50 @@ mlc_format_hex(const uint8_t *bytes, size_t n, char *ret_text)
     ret_text[2 * n] = '\0';
 }
 
+/* How long the sequence at p is, of which there are at most 'left' bytes; 0:
+ * it is none. */
+static size_t
+utf8_len(const unsigned char *p, size_t left)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t len;
+    uint32_t code;
+
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] < 0xc0 || p[0] >= 0xf8)
+        return 0;
+    len = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    if (len > left)
+        return 0;
+    code = p[0] & (0x7fu >> len);
+    for (size_t i = 1; i < len; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (p[i] & 0x3fu);
+    }
+    if (code < least[len] || code > 0x10ffff ||
+        (code >= 0xd800 && code < 0xe000))
+        return 0;
+    return len;
+}
+
+bool
+mlc_is_utf8(const char *text, size_t len)
+{
+    const unsigned char *p = (const unsigned char *)text;
+
+    while (len > 0) {
+        size_t n = utf8_len(p, len);
+
+        if (n == 0)
+            return false;
+        p += n;
+        len -= n;
+    }
+    return true;
+}
+
 void
 mlc_mask_control(char *text, size_t len)
 {

@@ -41,6 +41,9 @@ bool mlc_is_hex(const char *text, size_t len);
 int mlc_parse_hex(const char *text, uint8_t *ret_bytes, size_t n);
 /* ret_text: 2*n + 1 bytes. */
 void mlc_format_hex(const uint8_t *bytes, size_t n, char *ret_text);
+/* Well-formed UTF-8: the shortest forms only, no surrogates, nothing beyond
+ * U+10FFFF (RFC 3629). */
+bool mlc_is_utf8(const char *text, size_t len);
 /* Puts '?' for each control byte, so that text fits one line of a log and
  * cannot steer a terminal (C0, DEL, and C1 as UTF-8 spells it). */
 void mlc_mask_control(char *text, size_t len);

@@ -10,6 +10,8 @@
 #   random  4 KiB reads all over it (fio), against bindfs
 #   ls      `ls -l` of 2,000 entries, against bindfs
 #   rss     memory of a daemon that did a little of everything
+#   merge   LoRAs of rank 64 merged into base weights on one core, against torch
+#           where the virtual environment "models" is there
 #
 # From the environment: BENCH (which of these, default all), SIZE (1G), ROUNDS
 # (5), SECONDS_RANDOM (3), MLC_TEST_TMP (where everything lies: the file system
@@ -18,7 +20,7 @@
 requires_fuse
 requires_command nginx curl
 
-rows=${BENCH:-cold warm random ls rss}
+rows=${BENCH:-cold warm random ls rss merge}
 size=${SIZE:-1G}
 rounds=${ROUNDS:-5}
 n_entries=2000
@@ -365,7 +367,30 @@ row_rss() {
     done
 }
 
-for row in cold warm random ls rss; do
+# note_rates ROW SIDE GOAL COMMAND...: a line of its output is a round.
+note_rates() {
+    local rate
+    for rate in $("${@:4}"); do
+        note "$1" "$2" GB/s more "$3" "$rate"
+    done
+}
+
+row_merge() {
+    local dtype venv program
+    program=$(dirname "$MLCACHEFS")/tests/bench/merge
+    venv=$("$srcdir/tests/clients/venv.sh" --cached models) || venv=
+    [ -n "$venv" ] || echo "note: no virtual environment, torch left out"
+    for dtype in F16 BF16 F32; do
+        note_rates "merge, $dtype" ours 1.0 "$program" "$dtype" 64 "$rounds"
+        [ -z "$venv" ] || note_rates "merge, $dtype / torch" ours 1.0 \
+            "$program" "$dtype" 64 "$rounds"
+        [ -z "$venv" ] || note_rates "merge, $dtype / torch" torch 1.0 \
+            "$venv/bin/python" "$srcdir/tests/bench/merge.py" "$dtype" 64 \
+            "$rounds"
+    done
+}
+
+for row in cold warm random ls rss merge; do
     if is_wanted "$row"; then
         echo "$row: $rounds rounds"
         "row_$row"

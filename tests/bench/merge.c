@@ -66,7 +66,8 @@ merge(enum mlc_dtype dtype, uint32_t rank, size_t rows, size_t cols,
     struct mlc_merge *plan = NULL;
     double begin = now();
 
-    if (!a || !b || !w || mlc_merge_new(dtype, rows, cols, &delta, 1, &plan) < 0)
+    if (!a || !b || !w ||
+        mlc_merge_new(dtype, rows, cols, &delta, 1, &plan) < 0)
         exit(1);
     mlc_merge_rows(plan, 0, rows, w, w);
     begin = now() - begin;

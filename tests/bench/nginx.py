@@ -1,8 +1,9 @@
 """An nginx on loopback that serves one folder, as a CDN would.
 
-    nginx.py --root FOLDER --work FOLDER --info FILE
+    nginx.py --root FOLDER --work FOLDER --info FILE [--gzip] [--log]
 
-FILE gets its URL.  The port is the kernel's choice: the socket is made here and handed over, so
+FILE gets its URL; with --log WORK/access.log gets the status and the bytes of each body, and what
+was asked for.  The port is the kernel's choice: the socket is made here and handed over, so
 that nobody can take the port in between.  This process becomes nginx: SIGTERM ends it.
 """
 
@@ -21,7 +22,8 @@ pid {work}/nginx.pid;
 error_log {work}/error.log warn;
 events {{ worker_connections 256; }}
 http {{
-    access_log off;
+    log_format bytes "$status $body_bytes_sent $request_uri";
+    access_log {access};
     sendfile on;
     tcp_nopush on;
     default_type application/octet-stream;
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--root", required=True)
     parser.add_argument("--work", required=True)
     parser.add_argument("--gzip", action="store_true", help="compress whatever may be")
+    parser.add_argument("--log", action="store_true", help="log requests")
     parser.add_argument("--info", required=True, help="file to write the URL to")
     args = parser.parse_args()
 
@@ -58,6 +61,7 @@ def main() -> None:
     path = os.path.join(work, "nginx.conf")
     with open(path, "w", encoding="utf-8") as file:
         file.write(CONFIG.format(user="user root;" if os.geteuid() == 0 else "", work=work,
+                                 access=f"{work}/access.log bytes" if args.log else "off",
                                  gzip="gzip on; gzip_types *; gzip_min_length 1;" if args.gzip else "",
                                  port=port, root=os.path.abspath(args.root)))
     with open(f"{args.info}.tmp", "w", encoding="utf-8") as file:

@@ -47,8 +47,9 @@ def main() -> int:
                 is_met = quotient >= float(goal)
                 goal = f">= {goal}"
         if not sides and goal != "-":
-            is_met = ours <= float(goal)
-            goal = f"<= {goal} {unit}"
+            is_more = entry["better"] == "more"
+            is_met = ours >= float(goal) if is_more else ours <= float(goal)
+            goal = f"{'>=' if is_more else '<='} {goal} {unit}"
         if is_met is not None:
             met = "yes" if is_met else "NO"
             failed = failed or not is_met

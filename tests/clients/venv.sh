@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Prints the folder of a virtual environment with the packages of
-# requirements-NAME.txt, made when it isn't there yet.
+# requirements-NAME.txt, and those of requirements-NAME-nodeps.txt without what
+# they depend on, made when it isn't there yet.
 #
 #   venv.sh NAME            make it when missing (needs PyPI), print its folder
 #   venv.sh --cached NAME   print its folder when it is there, else fail
@@ -8,7 +9,7 @@
 #
 # They are slow to make and large, so they live outside the tree and outside
 # the tests' private HOME, in MLC_TEST_CACHE, one for each distinct content of
-# the requirements file and each interpreter.  A venv holds its own path and
+# the requirements files and each interpreter.  A venv holds its own path and
 # can't be made elsewhere and renamed: a marker inside says that it is whole,
 # and a lock beside it that somebody is at it.
 set -euo pipefail
@@ -41,8 +42,11 @@ esac
 
 requirements=$here/requirements-$1.txt
 [ -f "$requirements" ] || { echo "no such file: $requirements" >&2; exit 2; }
+nodeps=$here/requirements-$1-nodeps.txt
+files=("$requirements")
+[ ! -f "$nodeps" ] || files+=("$nodeps")
 python=$(find_python)
-key=$({ "$python" -VV; echo "$python"; cat "$requirements"; } |
+key=$({ "$python" -VV; echo "$python"; cat "${files[@]}"; } |
     sha256sum | cut -c1-12)
 venv=$cache/$1-$key
 
@@ -62,6 +66,9 @@ if [ ! -e "$venv/.complete" ]; then
         "${pip[@]}" "$torch" >&2
     fi
     "${pip[@]}" -r "$requirements" >&2
+    if [ -f "$nodeps" ]; then
+        "${pip[@]}" --no-deps -r "$nodeps" >&2
+    fi
     : >"$venv/.complete"
 fi
 echo "$venv"

@@ -15,6 +15,7 @@ import os
 import re
 import select
 import socket
+import ssl
 import threading
 import time
 import traceback
@@ -198,7 +199,11 @@ class Connection:
         try:
             while not self.server.stopping.is_set():
                 request = self._read_request()
-                if request is None or not self._exchange(request):
+                if request is None:
+                    break
+                if request.method == "CONNECT" and self.server.tls:
+                    self._enter_tunnel(request)
+                elif not self._exchange(request):
                     break
         except (OSError, ValueError):
             pass  # the client left, or doesn't speak HTTP
@@ -228,6 +233,15 @@ class Connection:
         if length > MAX_BODY or "transfer-encoding" in headers:
             return None
         return Request(method, target, headers, self.reader.read(length))
+
+    def _enter_tunnel(self, request: Request) -> None:
+        """Be the host that a client of this proxy wants to speak TLS with, whichever it is."""
+        log.ended(self.server.root, log.started(self.server.root, self.server.name, request))
+        self.sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        self.reader.close()
+        plain, self.sock = self.sock, self.server.tls.wrap_socket(self.sock, server_side=True)
+        self.server.forget(plain)
+        self.reader = self.sock.makefile("rb", CHUNK)
 
     def _exchange(self, request: Request) -> bool:
         """Answer one request and log it; false when the connection is to be closed."""
@@ -285,8 +299,11 @@ class Connection:
             record["length"] = int(headers["Content-Length"])
 
         with_body = request.method != "HEAD" and not bodiless
-        more = socket.MSG_MORE if with_body and len(response.body) and not fault else 0
-        self.sock.sendall(head.encode("latin-1", "replace"), more)
+        data = head.encode("latin-1", "replace")
+        if with_body and len(response.body) and not fault and not self._is_tls():
+            self.sock.sendall(data, socket.MSG_MORE)
+        else:
+            self.sock.sendall(data)
         complete = not with_body or self._send_body(response, fault, record)
         record["done"] = complete
         return keep and complete
@@ -318,7 +335,8 @@ class Connection:
                    record: dict) -> None:
         """Send body bytes start..end; `sent` counts them also when the client leaves."""
         body = response.body
-        plain_file = isinstance(body, FileBody) and not flipped and not response.chunked
+        plain_file = (isinstance(body, FileBody) and not flipped and not response.chunked
+                      and not self._is_tls())
         while start < end:
             if plain_file:
                 count = os.sendfile(self.sock.fileno(), body.file.fileno(), body.start + start,
@@ -336,6 +354,9 @@ class Connection:
                     count = self.sock.send(piece)
             start += count
             record["sent"] += count
+
+    def _is_tls(self) -> bool:
+        return isinstance(self.sock, ssl.SSLSocket)
 
     @staticmethod
     def _piece(body: Union[bytes, FileBody], start: int, end: int) -> bytes:
@@ -364,13 +385,17 @@ class Connection:
 
 
 class Server:
-    """A listening socket and its connections; `application` is set before start()."""
+    """A listening socket and its connections; `application` is set before start().
+
+    With `tls` it is a proxy, too, for https: for any host, whose part it plays itself.
+    """
 
     def __init__(self, name: str, host: str, port: int, root: str, faults):
         self.name = name
         self.root = root
         self.faults = faults
         self.application = None
+        self.tls: Optional[ssl.SSLContext] = None
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._open: dict = {}

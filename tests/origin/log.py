@@ -35,7 +35,7 @@ def started(root: str, server: str, request) -> dict:
     """Log a request's arrival; the record is to be completed and given to ended()."""
     record = {"t": time.time(), "id": f"{os.getpid()}.{next(_numbers)}", "server": server,
               "method": request.method, "path": request.target,
-              "range": request.headers.get("range"),
+              "host": request.headers.get("host"), "range": request.headers.get("range"),
               "auth": request.headers.get("authorization"),
               "ua": request.headers.get("user-agent")}
     _append(root, STARTED, record)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import ssl
 import sys
 
 import log
@@ -33,6 +34,9 @@ def main() -> None:
     parser.add_argument("--page-size", type=int, default=1000, help="entries of a tree page")
     parser.add_argument("--signed-ttl", type=float, default=3600, metavar="SECONDS")
     parser.add_argument("--cdn-url", help="sign URLs for this base instead of the own CDN")
+    parser.add_argument("--tls", metavar="FILE",
+                        help="the web server is also a proxy for https, with this certificate and "
+                             "key for every host")
     parser.add_argument("--git-direct", action="store_true",
                         help="answer git files at once instead of with a redirect")
     args = parser.parse_args()
@@ -51,6 +55,9 @@ def main() -> None:
     web.application = Web(root, cdn.url)
     cdn.application = Cdn(store, signer, web.application)
     hub.application = Hub(store, hub.url, signer, args.page_size, args.git_direct)
+    if args.tls:
+        web.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        web.tls.load_cert_chain(args.tls)
     servers = [hub, cdn, web]
     for server in servers:
         server.start()
