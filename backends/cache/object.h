@@ -161,7 +161,8 @@ uint64_t mlc_object_content(const struct mlc_object *obj);
 
 /* Is it open (as a whole), unfinished, and its store not stopped? */
 bool mlc_object_is_open(struct mlc_object *obj);
-/* Does nobody have it open as a whole: is what is wanted all that is to come? */
+/* Does nobody have it open as a whole: is what is wanted all that is to come?
+ */
 bool mlc_object_is_part(struct mlc_object *obj);
 uint64_t mlc_object_n_pieces(const struct mlc_object *obj);
 /* Is piece index on disk, or handed over and on its way there? */

@@ -187,8 +187,8 @@ task_of(enum mlc_family family, uint64_t channels, enum mlc_task *ret)
 }
 
 int
-mlc_checkpoint_detect(const struct mlc_safetensors *f, struct mlc_checkpoint_kind *ret,
-                      char **ret_err)
+mlc_checkpoint_detect(const struct mlc_safetensors *f,
+                      struct mlc_checkpoint_kind *ret, char **ret_err)
 {
     struct mlc_checkpoint_kind kind = {.family = MLC_FAMILY_OTHER};
     uint64_t context, addition, channels;

@@ -32,8 +32,8 @@ struct mlc_checkpoint_kind {
 const char *mlc_family_name(enum mlc_family family); /* "SDXL" */
 
 /* Other families, quantised files and parts of checkpoints are refused. */
-int mlc_checkpoint_detect(const struct mlc_safetensors *f, struct mlc_checkpoint_kind *ret,
-                          char **ret_err);
+int mlc_checkpoint_detect(const struct mlc_safetensors *f,
+                          struct mlc_checkpoint_kind *ret, char **ret_err);
 /* Refuses what no `config` helps with: quantised weights. */
 int mlc_checkpoint_check(const struct mlc_safetensors *f, char **ret_err);
 

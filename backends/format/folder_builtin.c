@@ -553,7 +553,8 @@ add_document(struct mlc_folder *f, const struct mlc_checkpoint_kind *kind,
 }
 
 int
-mlc_folder_new_builtin(const struct mlc_checkpoint_kind *kind, struct mlc_folder **ret)
+mlc_folder_new_builtin(const struct mlc_checkpoint_kind *kind,
+                       struct mlc_folder **ret)
 {
     __attribute__((cleanup(mlc_cleanup_folder))) struct mlc_folder *f = NULL;
     const struct document last = {
