@@ -16,6 +16,10 @@
 #include "backends/util/container.h"
 
 #define N_BUCKETS 1024
+/* Buffers that are used again: fresh memory costs as much as a merge of small
+ * rank. */
+#define N_SPARE   4
+#define SPARE_LEN ((size_t)1024 * 1024)
 /* One that was made for somebody who never came back for it. */
 #define FRESH_MS   5000
 #define FAILURE_MS 1000
@@ -49,6 +53,8 @@ struct mlc_blocks {
     uint64_t used; /* lock; bytes */
     struct block *oldest, *newest;
     struct block *buckets[N_BUCKETS];
+    void *spare[N_SPARE]; /* lock; of SPARE_LEN bytes each */
+    unsigned n_spare;     /* lock */
 };
 
 int
@@ -67,6 +73,28 @@ mlc_blocks_new(struct mlc_pool *pool, struct mlc_budget *budget,
     return 0;
 }
 
+static void *
+take_buffer(struct mlc_blocks *b, size_t len)
+{
+    if (len > SPARE_LEN)
+        return malloc(len);
+    MLC_LOCK_SCOPE(&b->lock);
+    return b->n_spare > 0 ? b->spare[--b->n_spare] : malloc(SPARE_LEN);
+}
+
+static void
+give_buffer(struct mlc_blocks *b, void *data, size_t len)
+{
+    if (data && len <= SPARE_LEN) {
+        MLC_LOCK_SCOPE(&b->lock);
+        if (b->n_spare < N_SPARE) {
+            b->spare[b->n_spare++] = data;
+            return;
+        }
+    }
+    free(data);
+}
+
 static void
 block_free(struct block *k)
 {
@@ -74,7 +102,7 @@ block_free(struct block *k)
         mlc_budget_give(k->all->budget, k->len);
     mlc_view_unref(k->view);
     mlc_waitlist_wake(&k->who);
-    free(k->data);
+    give_buffer(k->all, k->data, k->len);
     free(k);
 }
 
@@ -106,6 +134,8 @@ mlc_blocks_free(struct mlc_blocks *b)
         b->oldest = k->newer;
         block_free(k);
     }
+    while (b->n_spare > 0)
+        free(b->spare[--b->n_spare]);
     pthread_mutex_destroy(&b->lock);
     free(b);
 }
@@ -238,7 +268,7 @@ block_new(struct mlc_blocks *b, struct mlc_view *v, const struct mlc_extent *e,
                  ? (size_t)(e->end - e->begin - k->off)
                  : e->block_len;
     k->is_counted = make_room(b, k->len);
-    k->data = malloc(k->len);
+    k->data = take_buffer(b, k->len);
     k->job.run = make_run;
     k->refs = 2; /* the table's and the job's */
     k->view = mlc_view_ref(v);
