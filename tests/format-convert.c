@@ -44,10 +44,10 @@ die(const char *fmt, ...)
 }
 
 static void
-check(int r, const char *what, const char *err)
+check(int r, const char *what, char *const *err)
 {
     if (r < 0)
-        die("%s: %s", what, err ? err : strerror(-r));
+        die("%s: %s", what, err && *err ? *err : strerror(-r));
 }
 
 static void
@@ -81,12 +81,13 @@ open_input(struct input *in, const char *path)
         die("%s: %s", path, strerror(errno));
     size = (uint64_t)st.st_size;
     read_at(in->fd, prefix, size < sizeof prefix ? size : sizeof prefix, 0);
-    check(mlc_safetensors_header_len(prefix, size, &len, &err), path, err);
+    check(mlc_safetensors_header_len(prefix, size, &len, &err), path, &err);
     text = malloc(len + 1);
     if (!text)
         die("no memory");
     read_at(in->fd, text, len, sizeof prefix);
-    check(mlc_safetensors_parse(text, len, size, &in->header, &err), path, err);
+    check(mlc_safetensors_parse(text, len, size, &in->header, &err), path,
+          &err);
     free(text);
 }
 
@@ -118,7 +119,8 @@ read_config(int dir)
         char *text = slurp(dir, path, &len);
 
         if (text && wanted.kind == MLC_FILE_TEXT)
-            check(mlc_folder_add(folder, path, text, len, &err), "config", err);
+            check(mlc_folder_add(folder, path, text, len, &err), "config",
+                  &err);
         else if (text)
             mlc_folder_pass(folder, path);
         free(text);
@@ -133,7 +135,7 @@ make_config(const struct mlc_safetensors *checkpoint, const char *path)
     struct mlc_checkpoint_kind kind;
     char *err = NULL;
 
-    check(mlc_checkpoint_detect(checkpoint, &kind, &err), path, err);
+    check(mlc_checkpoint_detect(checkpoint, &kind, &err), path, &err);
     check(mlc_folder_new_builtin(&kind, &folder), path, NULL);
     return folder;
 }
@@ -299,7 +301,7 @@ write_all(const struct task *t, struct mlc_folder *folder,
 
     if (t->is_hollow)
         pretend_words(folder);
-    check(mlc_folder_finish(folder, layout, &err), path, err);
+    check(mlc_folder_finish(folder, layout, &err), path, &err);
     if (mkdir(path, 0755) < 0)
         die("%s: %s", path, strerror(errno));
     out = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
@@ -338,7 +340,7 @@ main(int argc, char **argv)
     check(mlc_layout_new(folder, checkpoint->header,
                          t.inputs[MLC_ORIGIN_VAE].header, &t.options, &layout,
                          &err),
-          argv[0], err);
+          argv[0], &err);
     if (argv[1]) {
         write_all(&t, folder, layout, argv[1]);
     } else {

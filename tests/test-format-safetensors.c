@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "tests/fuzz/seed.h"
+
 #define T(name, dtype, shape, begin, end)                                      \
     "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":[" shape                  \
     "],\"data_offsets\":[" begin "," end "]}"
@@ -27,6 +29,7 @@ parse(const char *header, size_t data, struct mlc_safetensors **ret)
     char *err = NULL;
     int r;
 
+    fuzz_save_seed(header, len);
     assert_non_null(copy);
     memcpy(copy, header, len + 1);
     copy = realloc(copy, len ? len : 1);

@@ -339,7 +339,7 @@ static const struct document sd1[] = {
     {"feature_extractor/preprocessor_config.json", {feature_extractor}},
     {"tokenizer/tokenizer_config.json", {tokenizer_config, pad_clip}},
     {"tokenizer/special_tokens_map.json", {special_tokens, pad_clip}},
-    {NULL},
+    {.path = NULL},
 };
 
 static const struct document sd2[] = {
@@ -350,7 +350,7 @@ static const struct document sd2[] = {
     {"feature_extractor/preprocessor_config.json", {feature_extractor}},
     {"tokenizer/tokenizer_config.json", {tokenizer_config, pad_openclip}},
     {"tokenizer/special_tokens_map.json", {special_tokens, pad_openclip}},
-    {NULL},
+    {.path = NULL},
 };
 
 static const struct document sdxl[] = {
@@ -363,7 +363,7 @@ static const struct document sdxl[] = {
     {"tokenizer/special_tokens_map.json", {special_tokens, pad_clip}},
     {"tokenizer_2/tokenizer_config.json", {tokenizer_config, pad_openclip}},
     {"tokenizer_2/special_tokens_map.json", {special_tokens, pad_openclip}},
-    {NULL},
+    {.path = NULL},
 };
 
 static const struct document refiner[] = {
@@ -373,7 +373,7 @@ static const struct document refiner[] = {
     {"text_encoder_2/config.json", {clip_all, openclip_bigg}},
     {"tokenizer_2/tokenizer_config.json", {tokenizer_config, pad_openclip}},
     {"tokenizer_2/special_tokens_map.json", {special_tokens, pad_openclip}},
-    {NULL},
+    {.path = NULL},
 };
 
 static const struct document *

@@ -537,6 +537,8 @@ mlc_layout_new(const struct mlc_folder *folder,
     if (!layout)
         return -ENOMEM;
     r = mlc_checkpoint_check(checkpoint, ret_err);
+    if (r == 0 && vae)
+        r = mlc_checkpoint_check(vae, ret_err);
     if (r < 0)
         return r;
     layout->components = calloc(MLC_N_PARTS, sizeof *layout->components);

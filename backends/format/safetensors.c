@@ -301,14 +301,14 @@ is_name(const char *name)
 static int
 check_extent(const struct parser *p, const struct mlc_tensor *t)
 {
-    const uint64_t *shape = p->f->dims + p->f->n_dims - t->n_dims;
+    size_t first = p->f->n_dims - t->n_dims;
     uint64_t n = 1;
     unsigned i;
 
     if (t->end < t->begin)
         return refuse_tensor(p, "it ends before it begins");
     for (i = 0; i < t->n_dims; i++) {
-        if (__builtin_mul_overflow(n, shape[i], &n))
+        if (__builtin_mul_overflow(n, p->f->dims[first + i], &n))
             return refuse_tensor(p, "a shape beyond 64 bits");
     }
     if (__builtin_mul_overflow(n, dtypes[t->dtype].bits, &n))
