@@ -93,10 +93,12 @@ struct mlc_entry {
     uint64_t size;    /* bytes; of a SYMLINK, INLINE: set by the core */
     uint64_t present; /* OBJECT: bytes on disk so far */
     int64_t mtime_ms; /* real time; stable over remounts */
-    uint64_t content; /* equal means the same bytes; OBJECT, PRIVATE, VIEW */
-    uint32_t ttl_ms;  /* how long the kernel may believe this entry (and,
-                         for -ENOENT, its absence) */
-    unsigned mode;    /* permission bits; 0: 0644, 0755, as the kind */
+    /* Equal means the same bytes; OBJECT, PRIVATE, VIEW.  LOCAL that is_cached:
+     * the same as of the OBJECT before it came home, or 0: not known. */
+    uint64_t content;
+    uint32_t ttl_ms; /* how long the kernel may believe this entry (and,
+                        for -ENOENT, its absence) */
+    unsigned mode;   /* permission bits; 0: 0644, 0755, as the kind */
     /* LOCAL: these bytes are finished content of an origin, verified when it
      * was stored: writing in place is refused.  PRIVATE: of an origin, too. */
     bool is_cached;

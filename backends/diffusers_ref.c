@@ -335,6 +335,21 @@ mix(uint64_t a, uint64_t b)
     return XXH3_64bits(key, sizeof(key)) | 1;
 }
 
+static uint64_t
+identify(const struct mlc_domain *d, const char *path,
+         const struct mlc_entry *e, const struct stat *st,
+         const struct mlc_found *f)
+{
+    const char *name = d->backend->name;
+
+    if (e->kind == MLC_KIND_INLINE)
+        return XXH3_64bits(e->text, e->text_len) | 1;
+    if (e->kind == MLC_KIND_LOCAL && !f->is_pinned)
+        return mlc_file_identity(st);
+    return mix(mix(XXH3_64bits(name, strlen(name)), e->content),
+               mix(XXH3_64bits(path, strlen(path)), f->size));
+}
+
 /* The entry of a plain file in our own domain, whose look-up is not to be asked
  * from here: it may be what asks. */
 static int
@@ -396,16 +411,12 @@ step_inside(struct walk *w, struct mlc_found *ret)
     else if (r == 0) {
         ret->domain = d;
         ret->kind = e.kind;
+        ret->is_pinned =
+            e.kind == MLC_KIND_LOCAL && e.is_cached && e.content != 0;
         ret->size = e.kind == MLC_KIND_LOCAL    ? (uint64_t)st.st_size
                     : e.kind == MLC_KIND_INLINE ? e.text_len
                                                 : e.size;
-        ret->identity = e.kind == MLC_KIND_LOCAL ? mlc_file_identity(&st)
-                        : e.kind == MLC_KIND_INLINE
-                            ? XXH3_64bits(e.text, e.text_len) | 1
-                            : mix(mix(XXH3_64bits(d->backend->name,
-                                                  strlen(d->backend->name)),
-                                      e.content),
-                                  mix(XXH3_64bits(path, strlen(path)), e.size));
+        ret->identity = identify(d, path, &e, &st, ret);
         ret->text = mlc_steal(&e.text);
         ret->path = strdup(path);
         r = ret->path ? 1 : -ENOMEM;
@@ -714,7 +725,7 @@ open_on_disk(const struct mlc_found *f)
 static bool
 is_that_file(const struct mlc_found *f, const struct mlc_source *s)
 {
-    return f->domain == NULL || f->kind == MLC_KIND_LOCAL
+    return f->kind == MLC_KIND_LOCAL && !f->is_pinned
                ? mlc_source_identity(s) == f->identity
                : mlc_source_size(s) == f->size;
 }

@@ -30,6 +30,7 @@ struct mlc_found {
     char *text; /* PRIVATE: the path below privfd; INLINE: the bytes */
     uint64_t size;
     uint64_t identity; /* equal means the same bytes */
+    bool is_pinned;    /* LOCAL: its name alone tells its content */
 };
 
 /* Who asks. */

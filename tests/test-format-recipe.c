@@ -12,9 +12,12 @@
 
 #include <cmocka.h>
 
+#include "tests/fuzz/seed.h"
+
 static int
 parse(const char *text, struct mlc_recipe *ret, char **ret_err)
 {
+    fuzz_save_seed(text, strlen(text));
     return mlc_recipe_parse(text, strlen(text), ret, ret_err);
 }
 
