@@ -48,13 +48,16 @@ static int refuse(struct build *b, const char *fmt, ...)
 static int
 refuse(struct build *b, const char *fmt, ...)
 {
+    char *text;
     va_list ap;
 
-    free(mlc_steal(&b->err));
+    /* Which may be made of what was said before. */
     va_start(ap, fmt);
-    if (vasprintf(&b->err, fmt, ap) < 0)
-        b->err = NULL;
+    if (vasprintf(&text, fmt, ap) < 0)
+        text = NULL;
     va_end(ap);
+    free(b->err);
+    b->err = text;
     return b->err ? -EBADMSG : -ENOMEM;
 }
 
@@ -287,13 +290,14 @@ add_passed(struct build *b, const char *path, unsigned input)
     return r;
 }
 
+/* What a call of backends/format gave, and its clause, which is taken over. */
 static int
 refuse_taking(struct build *b, int r, const char *what, char *why)
 {
-    mlc_autofree char *owned = why;
-
-    return r == -EBADMSG ? refuse(b, "%s: %s", what, why ? why : "not valid")
-                         : r;
+    if (r == -EBADMSG)
+        r = refuse(b, "%s: %s", what, why ? why : "not valid");
+    free(why);
+    return r;
 }
 
 static int
@@ -498,11 +502,8 @@ make_weights(struct build *b)
     }
     n = spec.layout->n_components;
     r = mlc_dc_weights_new(&spec, &w, &why);
-    if (r < 0 && why && r != -EAGAIN && r != -ESTALE) {
-        mlc_autofree char *owned = why;
-
-        return refuse(b, "%s", why);
-    }
+    if (r < 0 && why && r != -EAGAIN && r != -ESTALE)
+        r = refuse(b, "%s", why);
     free(why);
     if (r == 0)
         r = add_weights(b, w, n);

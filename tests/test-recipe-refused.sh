@@ -160,6 +160,21 @@ names() {
     assert_equal "a recipe without a name" "" "$(find "$converted" -maxdepth 1 -name '' | head -n 1)"
 }
 
+# Somebody else's recipe reads nothing with the daemon's rights.
+of_another_user() {
+    [ "$(id -u)" = 0 ] || skip "not root"
+    write_recipe other "$good" "$config"
+    assert_exists "$converted/other/unet"
+    chown 65534 "$store/diffusers_converted/other.recipe"
+    assert_refused_recipe other "lies outside of the mount"
+    ln -s "$tmp/made/m.safetensors" "$store/link.safetensors"
+    write_recipe other-link "checkpoint = link.safetensors" "$config"
+    assert_exists "$converted/other-link/unet"
+    chown 65534 "$store/diffusers_converted/other-link.recipe"
+    assert_refused_recipe other-link "lies outside of the mount"
+}
+
+run_case "of another user" of_another_user
 run_case "files that are not there" no_files
 run_case "what the recipe says" the_text
 run_case "recipes that name themselves" loops
