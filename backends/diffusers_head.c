@@ -37,27 +37,45 @@ find_locked(struct mlc_dc *dc, uint64_t identity)
     return NULL;
 }
 
-/* In place of what was not asked for longest. */
+/* The one not asked for longest, if there is no room beside it for one more;
+ * out of the list. */
+static struct mlc_dc_head *
+make_room_locked(struct mlc_dc *dc, size_t len)
+{
+    struct mlc_dc_head *dropped;
+    size_t at = 0;
+
+    for (size_t i = 0; i < dc->n_heads; i++) {
+        len += dc->heads[i]->len;
+        if (dc->heads[i]->used < dc->heads[at]->used)
+            at = i;
+    }
+    if (dc->n_heads == 0 ||
+        (dc->n_heads < MLC_DC_MAX_HEADS && len <= MLC_DC_MAX_KEPT))
+        return NULL;
+    dropped = dc->heads[at];
+    dc->heads[at] = dc->heads[--dc->n_heads];
+    return dropped;
+}
+
 static void
 keep(struct mlc_dc *dc, struct mlc_dc_head *h)
 {
-    struct mlc_dc_head *dropped = NULL;
-    size_t at = 0;
+    struct mlc_dc_head *dropped;
 
-    pthread_mutex_lock(&dc->lock);
-    if (dc->n_heads < MLC_DC_MAX_HEADS) {
-        at = dc->n_heads++;
-    } else {
-        for (size_t i = 1; i < dc->n_heads; i++)
-            if (dc->heads[i]->used < dc->heads[at]->used)
-                at = i;
-        dropped = dc->heads[at];
+    for (;;) {
+        pthread_mutex_lock(&dc->lock);
+        dropped = make_room_locked(dc, h->len);
+        if (!dropped) {
+            atomic_fetch_add(&h->refs, 1);
+            h->used = ++dc->tick;
+            dc->heads[dc->n_heads++] = h;
+        }
+        pthread_mutex_unlock(&dc->lock);
+        if (!dropped)
+            return;
+        mlc_dc_head_unref(dropped);
     }
-    atomic_fetch_add(&h->refs, 1);
-    h->used = ++dc->tick;
-    dc->heads[at] = h;
-    pthread_mutex_unlock(&dc->lock);
-    mlc_dc_head_unref(dropped);
 }
 
 /* Bytes of the file; the wait for them ends by itself. */
@@ -100,6 +118,7 @@ parse(struct mlc_dc *dc, struct mlc_source *s, struct mlc_ask *ask,
     text = malloc(len ? len : 1);
     if (!text)
         return -ENOMEM;
+    h->len = len;
     r = read_bytes(dc, s, sizeof(prefix), text, len, ask);
     return r < 0 ? r
                  : mlc_safetensors_parse(text, len, size, &h->file, &h->err);

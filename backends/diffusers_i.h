@@ -24,7 +24,10 @@
 #include "backends/format/safetensors.h"
 
 #define MLC_DC_MAX_HEADS  16
-#define MLC_DC_MAX_MODELS 64
+#define MLC_DC_MAX_MODELS 32
+/* Of the headers that are kept, in all: what they take parsed is a small
+ * multiple. */
+#define MLC_DC_MAX_KEPT ((size_t)32 << 20)
 /* A header that is longer is no model's. */
 #define MLC_DC_MAX_HEADER ((size_t)16 << 20)
 
@@ -34,6 +37,7 @@ struct mlc_blocks;
 struct mlc_dc_head {
     atomic_uint refs;
     uint64_t identity; /* immutable, as all up to used */
+    size_t len;        /* bytes of the header */
     struct mlc_safetensors *file;
     char *err;
     uint64_t used; /* dc.lock; of dc.tick */
