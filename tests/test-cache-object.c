@@ -774,6 +774,41 @@ drop_frees_what_nobody_has_open(void **state)
     put_away(obj);
 }
 
+static void
+object_without_a_home_is_read_until_it_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    uint8_t buf[10];
+    struct toy *const t = &f->t;
+
+    f->spec.home = NULL;
+    f->spec.digest.kind = MLC_DIGEST_NONE;
+    toy_init(t, f);
+    obj = get_open(f, t);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    while (mlc_object_get_state(obj) != MLC_OBJECT_WHOLE)
+        sched_yield();
+    assert_int_equal(mlc_store_drop(f->bench.store, "test/one"), -EBUSY);
+    put_away(obj);
+    /* It stays on disk, over a restart too. */
+    restart(f);
+    assert_int_equal(mlc_store_present(f->bench.store, "test/one"), SIZE);
+    toy_init(&f->t2, f);
+    obj = get_open(f, &f->t2);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    assert_int_equal(toy_n_puts(&f->t2), 0);
+    while (mlc_object_get_state(obj) != MLC_OBJECT_WHOLE)
+        sched_yield();
+    /* Whole, not open, and still referred to. */
+    mlc_object_close(obj);
+    assert_int_equal(mlc_store_drop(f->bench.store, "test/one"), 0);
+    assert_int_equal(bench_count(&f->bench, "objects"), 0);
+    assert_int_equal(mlc_object_get_state(obj), MLC_OBJECT_DEAD);
+    assert_int_equal(read_object(obj, 0, buf, 10), -EIO);
+    mlc_object_unref(obj);
+}
+
 static bool
 is_key(void *arg, const char *key)
 {
@@ -877,6 +912,7 @@ main(void)
         T(full_disk_is_an_error_that_passes),
         T(other_validator_is_stale_once_bytes_are_there),
         T(drop_frees_what_nobody_has_open),
+        T(object_without_a_home_is_read_until_it_is_dropped),
         T(pruning_drops_what_is_of_no_use),
         T(many_readers_cause_one_transfer),
     };

@@ -49,7 +49,7 @@ entry_of() { # NAME
         is_on { print }' "$manual"
 }
 text=$(sed -n '/^options:$/,/^$/p' "$tmp/help" | tr '\n' ' ' | tr -s ' ' |
-    sed 's/ \([a-z_]*=[A-Za-z][A-Za-z|-]* \)/\n\1/g')
+    sed 's/ \([a-z_]*=[A-Za-z][A-Za-z|.-]* \)/\n\1/g')
 count=0
 while read -r name deflt; do
     count=$((count + 1))

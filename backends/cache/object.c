@@ -82,7 +82,7 @@ mlc_object_new(struct mlc_store *s, const struct mlc_object_spec *spec,
     obj->validator = strdup("");
     if (!obj->key || !obj->label || !obj->validator)
         return -ENOMEM;
-    r = mlc_object_add_home_locked(obj, spec);
+    r = spec->home ? mlc_object_add_home_locked(obj, spec) : 0;
     if (r < 0)
         return r;
     /* From here on nothing fails: the feed is ours to free. */
@@ -360,7 +360,8 @@ make_new_files(struct mlc_object *obj, const char *data, const char *map,
     unlinkat(dir, map, 0);
     unlinkat(dir, data, 0);
     /* The mode of the published file; the umask is applied here. */
-    fd = openat(dir, data, flags, (mode_t)obj->homes->mode | 0600);
+    fd = openat(dir, data, flags,
+                (obj->homes ? (mode_t)obj->homes->mode : 0) | 0600);
     /* That the directory was removed under us says nothing of the file. */
     if (fd < 0)
         return errno == ENOENT ? -EIO : -errno;

@@ -38,6 +38,9 @@ struct mlc_store;
 struct mlc_object;
 
 #define MLC_SIZE_UNKNOWN UINT64_MAX
+/* How a name ends that a file has beside its home for a moment, while it is put
+ * there: no tool takes it for a whole file, and listings leave it out. */
+#define MLC_PUBLISH_SUFFIX ".mlcachefs.tmp"
 
 /* Where an object's bytes come from: HTTP (fetch.h), later an archive member
  * or a computed view.  All are called without locks, from any thread, and
@@ -110,9 +113,10 @@ int mlc_store_get(struct mlc_store *s, const struct mlc_object_spec *spec,
                   struct mlc_object **ret);
 /* Bytes on disk of an unfinished object, 0 when there is none.  No disk. */
 uint64_t mlc_store_present(struct mlc_store *s, const char *key);
-/* Drops what is on disk of an unfinished object; 0 also when there is none.
- * -EBUSY: it is open, or whole and on its way home.  If it is still being
- * written after a close it dies, else it starts anew when opened. */
+/* Drops what is on disk of an unfinished object, or of one without a home; 0
+ * also when there is none.  -EBUSY: it is open, or whole and on its way home.
+ * If it is still being written after a close it dies, else it starts anew when
+ * opened. */
 int mlc_store_drop(struct mlc_store *s, const char *key);
 /* At a start: drops what earlier runs left under keys that begin with prefix,
  * unless is_kept (called under store.lock) says that it is still of use. */

@@ -201,7 +201,7 @@ publish_home(struct mlc_object *obj, const struct mlc_home *h, bool is_first)
 {
     mlc_autoclose int parent = -1;
     mlc_autoclose int dir = -1;
-    char tmp[2 * MLC_NAME_LEN + 20];
+    char tmp[2 * MLC_NAME_LEN + 1 + sizeof(MLC_PUBLISH_SUFFIX)];
     const char *base = NULL;
     struct stat st;
     int r;
@@ -215,10 +215,9 @@ publish_home(struct mlc_object *obj, const struct mlc_home *h, bool is_first)
     dir = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return -errno;
-    /* No tool takes this for a whole file. */
     tmp[0] = '.';
     mlc_format_hex(obj->name, MLC_NAME_LEN, tmp + 1);
-    strcpy(tmp + 1 + 2 * MLC_NAME_LEN, ".mlcachefs.tmp");
+    strcpy(tmp + 1 + 2 * MLC_NAME_LEN, MLC_PUBLISH_SUFFIX);
 
     if (is_first) {
         r = move_home(obj, h, dir, tmp, base);

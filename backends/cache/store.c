@@ -390,7 +390,7 @@ store_get_locked(struct mlc_store *s, const struct mlc_object_spec *spec,
                 -EIO, "%s: size is %" PRIu64 " here, %" PRIu64 " elsewhere",
                 spec->label, spec->size, obj->size);
         pthread_mutex_lock(&obj->lock);
-        r = mlc_object_add_home_locked(obj, spec);
+        r = spec->home ? mlc_object_add_home_locked(obj, spec) : 0;
         pthread_mutex_unlock(&obj->lock);
         if (r < 0)
             return r;
@@ -471,11 +471,13 @@ drop_locked(struct mlc_store *s, struct mlc_slot *slot)
     }
     MLC_LOCK_SCOPE(&obj->lock);
     if (obj->n_open > 0 || obj->n_open_part > 0 ||
-        (obj->state == MLC_OBJECT_WHOLE && obj->size > 0 && !obj->is_published))
+        (obj->state == MLC_OBJECT_WHOLE && obj->size > 0 && obj->homes &&
+         !obj->is_published))
         return -EBUSY;
     if (obj->is_published)
         return 1;
-    if (mlc_object_is_busy_locked(obj))
+    if (mlc_object_is_busy_locked(obj) ||
+        (obj->state == MLC_OBJECT_WHOLE && !obj->homes))
         return 0;
     mlc_object_unload_locked(obj);
     unlink_files_locked(s, slot->name);
@@ -553,7 +555,8 @@ mlc_store_kill(struct mlc_store *s, struct mlc_object *obj, bool quiet)
     pthread_mutex_lock(&s->lock);
     pthread_mutex_lock(&obj->lock);
     /* What is published stays: only the finished file can be judged. */
-    if (obj->state == MLC_OBJECT_PARTIAL) {
+    if (obj->state == MLC_OBJECT_PARTIAL ||
+        (obj->state == MLC_OBJECT_WHOLE && !obj->homes)) {
         obj->state = MLC_OBJECT_DEAD;
         list = mlc_object_take_all_locked(obj);
         slot = slot_find_locked(s, obj->name);

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/* Loading a model reads nearly all of its wheel: so the first file opened that
+ * is not about the model, but of it, brings the rest in the background.  The
+ * wheel's object is held open for that; each of its files, in the order in
+ * which they lie in it, is asked for as a reader would; and when all are at
+ * home the wheel's own bytes go. */
+#include "config.h"
+
+#include "backends/spacy_i.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/cache/cache.h"
+#include "backends/spacy_task.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/log.h"
+#include "backends/util/path.h"
+
+struct mlc_spacy_whole {
+    struct mlc_spacy *s; /* immutable, as all up to i */
+    struct mlc_spacy_wheel *w;
+    struct mlc_spacy_index *x; /* a reference */
+    struct mlc_task *task;
+    struct mlc_object *wheel;            /* a reference; open */
+    const struct mlc_zip_member **files; /* in the order of their offsets */
+    size_t n_files;
+    bool with_top;
+    size_t i;               /* the step's, as all below: the file under way */
+    struct mlc_object *obj; /* its object; a reference; open; NULL: not yet */
+    bool is_failed;         /* a file could not be had */
+    atomic_bool is_stopped;
+};
+
+/* --- at home
+ * ----------------------------------------------------------------------- */
+
+bool
+mlc_spacy_is_as_put(const struct mlc_spacy_index *x,
+                    const struct mlc_zip_member *m, const struct stat *st)
+{
+    return S_ISREG(st->st_mode) && m->usize == (uint64_t)st->st_size &&
+           x->mtime_ms == st->st_mtim.tv_sec * INT64_C(1000) +
+                              st->st_mtim.tv_nsec / 1000000;
+}
+
+/* 0, or -errno: what lies at a path of the domain. */
+static int
+stat_home(struct mlc_spacy *s, const char *path, struct stat *ret)
+{
+    mlc_autoclose int fd = -1;
+
+    fd = mlc_open_beneath(s->d->bases[0].fd, path, O_PATH | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return fd;
+    return fstat(fd, ret) < 0 ? -errno : 0;
+}
+
+bool
+mlc_spacy_is_home(struct mlc_spacy *s, const struct mlc_spacy_index *x,
+                  const struct mlc_zip_member *m)
+{
+    struct stat st;
+
+    return stat_home(s, m->name, &st) == 0 && mlc_spacy_is_as_put(x, m, &st);
+}
+
+/* --- the files, one after the other
+ * ------------------------------------------------- */
+
+static void
+drop_object(struct mlc_spacy_whole *g)
+{
+    struct mlc_object *obj = mlc_steal(&g->obj);
+
+    if (!obj)
+        return;
+    mlc_object_close(obj);
+    mlc_object_unref(obj);
+}
+
+/* 0: the file is dealt with; -EAGAIN; -errno: it can't be had. */
+static int
+bring(struct mlc_spacy_whole *g, const struct mlc_zip_member *m)
+{
+    struct mlc_ask ask = mlc_task_ask(g->task);
+    struct stat st;
+    int r;
+
+    if (!g->obj) {
+        /* What somebody put there hides it. */
+        if (stat_home(g->s, m->name, &st) == 0 ||
+            mlc_spacy_is_bad(g->s, g->w, m->name))
+            return 0;
+        r = mlc_spacy_file(g->s, g->w, g->x, m, &g->obj);
+        if (r < 0)
+            return r;
+        mlc_object_open(g->obj);
+    }
+    r = m->usize > 0 ? mlc_object_want(g->obj, 0, (size_t)m->usize, &ask) : 0;
+    if (r != -EAGAIN)
+        drop_object(g);
+    return r;
+}
+
+static void
+finish(struct mlc_spacy_whole *g)
+{
+    struct mlc_spacy *s = g->s;
+    struct mlc_spacy_wheel *w = g->w;
+    struct mlc_spacy_index *x = mlc_spacy_index_ref(g->x);
+    bool is_done = !g->is_failed && g->i == g->n_files;
+
+    pthread_mutex_lock(&s->lock);
+    if (w->whole == g)
+        w->whole = NULL;
+    w->is_spent = is_done;
+    pthread_mutex_unlock(&s->lock);
+    mlc_task_idle(g->task);
+    mlc_spacy_whole_free(g);
+    if (is_done) {
+        mlc_debug("spacy", "%s: all of it is here", w->stem);
+        mlc_spacy_wheel_drop(s, w, x);
+    }
+    mlc_spacy_index_unref(x);
+}
+
+static void
+step(void *owner)
+{
+    struct mlc_spacy_whole *g = owner;
+    int r = 0;
+
+    for (;;) {
+        while (g->i < g->n_files && !atomic_load(&g->is_stopped)) {
+            r = bring(g, g->files[g->i]);
+            if (r == -EAGAIN)
+                break;
+            /* One that is damaged says nothing of the others. */
+            if (r < 0 && !mlc_spacy_is_bad(g->s, g->w, g->files[g->i]->name)) {
+                g->is_failed = true;
+                break;
+            }
+            g->i++;
+        }
+        if (r != -EAGAIN || atomic_load(&g->is_stopped)) {
+            finish(g);
+            return;
+        }
+        if (mlc_task_park(g->task))
+            return;
+    }
+}
+
+/* --- begin and end
+ * ------------------------------------------------------------------ */
+
+static int
+compare_offsets(const void *a, const void *b)
+{
+    const struct mlc_zip_member *x = *(const struct mlc_zip_member *const *)a;
+    const struct mlc_zip_member *y = *(const struct mlc_zip_member *const *)b;
+
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* Those that the domain shows as this version's. */
+static void
+collect_files(struct mlc_spacy_whole *g)
+{
+    for (size_t i = 0; i < mlc_zip_n_members(g->x->zip); i++) {
+        const struct mlc_zip_member *m = mlc_zip_member(g->x->zip, i);
+        struct mlc_spacy_path p;
+
+        mlc_spacy_path_parse(m->name, &p);
+        if (m->is_dir ||
+            (p.where != MLC_SPACY_DATA &&
+             (p.where != MLC_SPACY_TOP || !g->with_top)) ||
+            (p.where == MLC_SPACY_DATA &&
+             strcmp(p.version, g->w->version) != 0))
+            continue;
+        g->files[g->n_files++] = m;
+    }
+    qsort(g->files, g->n_files, sizeof(struct mlc_zip_member *),
+          compare_offsets);
+}
+
+void
+mlc_spacy_whole_free(struct mlc_spacy_whole *g)
+{
+    if (!g)
+        return;
+    drop_object(g);
+    if (g->wheel) {
+        mlc_object_close(g->wheel);
+        mlc_object_unref(g->wheel);
+    }
+    mlc_task_free(g->task);
+    mlc_spacy_index_unref(g->x);
+    free(g->files);
+    free(g);
+}
+
+MLC_DEFINE_CLEANUP(whole, struct mlc_spacy_whole *, mlc_spacy_whole_free);
+
+/* Is every file at home, or all there and on its way? */
+static bool
+is_all_here(const struct mlc_spacy_whole *g)
+{
+    for (size_t i = 0; i < g->n_files; i++) {
+        const struct mlc_zip_member *m = g->files[i];
+        mlc_autofree char *key = NULL;
+        struct stat st;
+
+        if (stat_home(g->s, m->name, &st) == 0)
+            continue;
+        key = mlc_spacy_key(g->w, g->x, m->name);
+        if (!key || mlc_store_present(g->s->d->store, key) < m->usize)
+            return false;
+    }
+    return true;
+}
+
+void
+mlc_spacy_tidy(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
+               struct mlc_spacy_index *x)
+{
+    struct mlc_spacy_whole g = {.s = s, .w = w, .x = x};
+    mlc_autofree char *key = mlc_spacy_key(w, x, NULL);
+
+    if (!key || !s->d->store || mlc_store_present(s->d->store, key) == 0)
+        return;
+    g.with_top = mlc_spacy_is_shown(s, w);
+    g.files =
+        calloc(mlc_zip_n_members(x->zip) + 1, sizeof(struct mlc_zip_member *));
+    if (!g.files)
+        return;
+    collect_files(&g);
+    if (is_all_here(&g))
+        mlc_spacy_wheel_drop(s, w, x);
+    free(g.files);
+}
+
+/* NULL: there is nothing to do, or no memory for it. */
+static struct mlc_spacy_whole *
+whole_new(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
+          struct mlc_spacy_index *x)
+{
+    __attribute__((cleanup(mlc_cleanup_whole))) struct mlc_spacy_whole *g =
+        calloc(1, sizeof(*g));
+    struct mlc_object *wheel;
+
+    if (!g)
+        return NULL;
+    g->s = s;
+    g->w = w;
+    g->x = mlc_spacy_index_ref(x);
+    g->with_top = mlc_spacy_is_shown(s, w);
+    g->files =
+        calloc(mlc_zip_n_members(x->zip) + 1, sizeof(struct mlc_zip_member *));
+    g->task = mlc_task_new(s->d->cache->pool, step, g);
+    if (!g->files || !g->task)
+        return NULL;
+    collect_files(g);
+    if (is_all_here(g) || mlc_spacy_wheel_object(s, w, x, &wheel) < 0)
+        return NULL;
+    mlc_object_open(wheel);
+    g->wheel = wheel;
+    return mlc_steal(&g);
+}
+
+void
+mlc_spacy_whole_start(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
+                      struct mlc_spacy_index *x)
+{
+    struct mlc_spacy_whole *g;
+    bool is_running;
+
+    pthread_mutex_lock(&s->lock);
+    is_running = w->whole != NULL;
+    pthread_mutex_unlock(&s->lock);
+    if (is_running)
+        return;
+    g = whole_new(s, w, x);
+    if (!g)
+        return; /* each file comes by itself all the same */
+    pthread_mutex_lock(&s->lock);
+    is_running = w->whole != NULL;
+    if (!is_running) {
+        w->whole = g;
+        w->is_spent = false;
+        w->n_jumps = 0;
+        mlc_task_start(g->task);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (is_running)
+        mlc_spacy_whole_free(g);
+}
+
+void
+mlc_spacy_whole_stop(struct mlc_spacy *s, struct mlc_spacy_wheel *w)
+{
+    MLC_LOCK_SCOPE(&s->lock);
+
+    if (!w->whole)
+        return;
+    atomic_store(&w->whole->is_stopped, true);
+    mlc_task_wake(w->whole->task);
+}
