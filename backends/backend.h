@@ -29,6 +29,7 @@
 struct mlc_cache;
 struct mlc_object;
 struct mlc_store;
+struct mlc_view;
 
 /* A directory on disk that holds the part of a domain below 'prefix'. */
 struct mlc_base {
@@ -55,6 +56,11 @@ struct mlc_domain {
      * mount: map it to a base instead). */
     bool (*is_inside)(const struct mlc_domain *d, const char *path,
                       const char **ret_inside);
+    /* The domain that 'inside' (relative to the mount's root) lies in, to be
+     * asked as the kernel would, and the path in it (borrowed).  Take no lock
+     * into that call. NULL: in none that is mounted. */
+    struct mlc_domain *(*find)(const struct mlc_domain *d, const char *inside,
+                               const char **ret_path);
     /* For a local file that a backend reads although clients may write it
      * through the mount, where their locks stay.  watch: NULL when somebody has
      * the file behind fd open there now (or no memory); else to be given to
@@ -75,9 +81,11 @@ enum mlc_kind {
     MLC_KIND_PRIVATE, /* text: path below privfd of a plain file that holds
                          the bytes; never changes under that name */
     MLC_KIND_OBJECT,  /* locate() says where the bytes come from */
+    MLC_KIND_VIEW,    /* view() does: put together as they are read */
 };
 
 #define MLC_TTL_FOREVER UINT32_MAX
+#define MLC_TTL_NONE    (UINT32_MAX - 1) /* not for a moment */
 
 /* What is at a path. Zeroed before lookup; text is freed by the core. */
 struct mlc_entry {
@@ -85,10 +93,12 @@ struct mlc_entry {
     uint64_t size;    /* bytes; of a SYMLINK, INLINE: set by the core */
     uint64_t present; /* OBJECT: bytes on disk so far */
     int64_t mtime_ms; /* real time; stable over remounts */
-    uint64_t content; /* equal means the same bytes; OBJECT, PRIVATE */
-    uint32_t ttl_ms;  /* how long the kernel may believe this entry (and,
-                         for -ENOENT, its absence) */
-    unsigned mode;    /* permission bits; 0: 0644, 0755, as the kind */
+    /* Equal means the same bytes; OBJECT, PRIVATE, VIEW.  LOCAL that is_cached:
+     * the same as of the OBJECT before it came home, or 0: not known. */
+    uint64_t content;
+    uint32_t ttl_ms; /* how long the kernel may believe this entry (and,
+                        for -ENOENT, its absence) */
+    unsigned mode;   /* permission bits; 0: 0644, 0755, as the kind */
     /* LOCAL: these bytes are finished content of an origin, verified when it
      * was stored: writing in place is refused.  PRIVATE: of an origin, too. */
     bool is_cached;
@@ -150,6 +160,10 @@ struct mlc_backend {
      * looked up again. */
     int (*locate)(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
                   struct mlc_object **ret);
+    /* Required where lookup answers VIEW.  A reference for the caller. -ESTALE:
+     * the name means something else by now, and is looked up again. */
+    int (*view)(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
+                struct mlc_view **ret);
     /* NULL: no name on disk is hidden from listings (it is still found by
      * lookup).  */
     bool (*is_unlisted)(struct mlc_domain *d, const char *dir,
@@ -187,6 +201,8 @@ int mlc_domain_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
                     mlc_list_fn *emit, void *arg);
 int mlc_domain_locate(struct mlc_domain *d, const char *path,
                       struct mlc_ask *ask, struct mlc_object **ret);
+int mlc_domain_view(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
+                    struct mlc_view **ret);
 bool mlc_domain_is_unlisted(struct mlc_domain *d, const char *dir,
                             const char *name);
 int mlc_domain_may_create(struct mlc_domain *d, const char *path, mode_t mode);

@@ -486,6 +486,13 @@ need_etag(struct mlc_hf *hf, const struct mlc_hf_path *p, struct mlc_ask *ask,
     return -ENOENT;
 }
 
+/* For as long as that is its name. */
+static uint64_t
+content_of(const char *etag)
+{
+    return XXH3_64bits(etag, strlen(etag));
+}
+
 static int
 lookup_blob(struct mlc_hf *hf, const struct mlc_hf_path *p,
             const struct stat *local, struct mlc_ask *ask,
@@ -511,6 +518,7 @@ lookup_blob(struct mlc_hf *hf, const struct mlc_hf_path *p,
             !mlc_hf_is_bad(hf, p, st.st_ino)) {
             atomic_fetch_add(&hf->hits, 1);
             ret->is_cached = true;
+            ret->content = content_of(p->rest);
             ret->ttl_ms = MLC_TTL_FOREVER;
             return answer_local(local, ret);
         }
@@ -527,6 +535,7 @@ lookup_blob(struct mlc_hf *hf, const struct mlc_hf_path *p,
             (uint64_t)st.st_size == f.size &&
             !mlc_hf_is_bad(hf, p, st.st_ino)) {
             ret->is_cached = true;
+            ret->content = content_of(p->rest);
             return answer_local(local, ret);
         }
     }
@@ -538,7 +547,7 @@ lookup_blob(struct mlc_hf *hf, const struct mlc_hf_path *p,
     ret->present = hf->d->store ? mlc_store_present(hf->d->store, key) : 0;
     if (hf->d->cache->is_offline && ret->present < f.size)
         return answer_absent(MLC_HF_SHORT_TTL_MS, ret);
-    ret->content = XXH3_64bits(key, strlen(key));
+    ret->content = content_of(p->rest);
     ret->mtime_ms = mlc_hf_repo_since(hf, p);
     ret->ttl_ms = MLC_TTL_FOREVER;
     return 0;

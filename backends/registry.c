@@ -110,6 +110,20 @@ mlc_domain_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     return r;
 }
 
+int
+mlc_domain_view(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
+                struct mlc_view **ret)
+{
+    int r;
+
+    if (!d->backend->view)
+        return -ENOENT;
+    begin(d);
+    r = d->backend->view(d, path, ask, ret);
+    end(d);
+    return r;
+}
+
 bool
 mlc_domain_is_unlisted(struct mlc_domain *d, const char *dir, const char *name)
 {

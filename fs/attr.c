@@ -189,6 +189,12 @@ mlc_attr_get(struct mlc_fs *fs, struct mlc_node *n, const struct stat *known,
             ret->st_blocks = 1;
         *ret_timeout = is_whole ? MLC_TTL_SHORT : 0;
         return 0;
+    case MLC_NODE_VIEW:
+        synthesise(fs, n, S_IFREG | (n->mode ? n->mode : 0644), n->size,
+                   n->mtime_ms, ret);
+        /* It takes no space; but see above. */
+        ret->st_blocks = n->size > 0;
+        return 0;
     case MLC_NODE_STATUS:
         /* Its bytes are made when it is opened; read until the end. */
         synthesise(fs, n, S_IFREG | 0444, 0, 0, ret);

@@ -2,7 +2,8 @@
 /* Operations on open files.
  *
  * A handle has the descriptor of a local file, or a reference to an object
- * whose bytes may still be arriving, or (virtual files) the bytes themselves.
+ * whose bytes may still be arriving, or to a view that puts them together, or
+ * (virtual files) the bytes themselves.
  */
 #include "config.h"
 
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "backends/cache/cache.h"
+#include "backends/cache/view.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
@@ -59,6 +61,10 @@ mlc_handle_free(struct mlc_fs *fs, struct mlc_handle *h)
     if (h->obj) {
         mlc_object_close(h->obj);
         mlc_object_unref(h->obj);
+    }
+    if (h->view) {
+        mlc_view_stop(h->view);
+        mlc_view_unref(h->view);
     }
     mlc_listing_free(h->listing);
     mlc_node_unref(fs, h->dir);
@@ -234,6 +240,25 @@ open_object(struct mlc_fs *fs, struct mlc_node *n, const char *path,
 }
 
 static int
+open_view(struct mlc_fs *fs, struct mlc_node *n, const char *path,
+          struct mlc_op *op, struct mlc_ask *ask, struct mlc_handle *h)
+{
+    int r = mlc_domain_view(n->domain, path, ask, &h->view);
+
+    if (r < 0)
+        return r;
+    if (mlc_view_content(h->view) != n->content ||
+        mlc_view_size(h->view) != n->size) {
+        mlc_view_unref(h->view);
+        h->view = NULL;
+        mlc_node_detach_all(fs, n);
+        return -ESTALE;
+    }
+    op->fi.keep_cache = 1;
+    return 0;
+}
+
+static int
 open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
           struct mlc_ask *ask, struct mlc_handle *h)
 {
@@ -279,6 +304,8 @@ open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
         return h->fd < 0 ? h->fd : 0;
     case MLC_NODE_OBJECT:
         return open_object(fs, n, path, op, ask, h);
+    case MLC_NODE_VIEW:
+        return open_view(fs, n, path, op, ask, h);
     case MLC_NODE_INLINE:
         op->fi.direct_io = n->is_whole;
         return 0;
@@ -414,11 +441,66 @@ run_read(struct mlc_op *op, struct mlc_ask *ask)
     return 0;
 }
 
+static void *
+take_scratch(struct mlc_fs *fs, size_t size)
+{
+    if (size <= fs->max_read) {
+        MLC_LOCK_SCOPE(&fs->scratch.lock);
+        if (fs->scratch.n > 0)
+            return fs->scratch.free[--fs->scratch.n];
+        size = fs->max_read;
+    }
+    return malloc(size);
+}
+
+static void
+give_scratch(struct mlc_fs *fs, void *buffer, size_t size)
+{
+    if (buffer && size <= fs->max_read) {
+        MLC_LOCK_SCOPE(&fs->scratch.lock);
+        if (fs->scratch.n < MLC_MAX_SCRATCH) {
+            fs->scratch.free[fs->scratch.n++] = buffer;
+            return;
+        }
+    }
+    free(buffer);
+}
+
+void
+mlc_scratch_done(struct mlc_fs *fs)
+{
+    while (fs->scratch.n > 0)
+        free(fs->scratch.free[--fs->scratch.n]);
+    pthread_mutex_destroy(&fs->scratch.lock);
+}
+
+static int
+run_read_view(struct mlc_op *op, struct mlc_ask *ask)
+{
+    void *buffer = take_scratch(op->fs, op->size);
+    struct mlc_handle *h = op->handle;
+    struct mlc_view_bytes bytes;
+    int r;
+
+    r = buffer ? mlc_view_read(h->view, op->off, op->size, ask, buffer, &bytes)
+               : -ENOMEM;
+    if (r == 0 && bytes.fd >= 0) {
+        reply_fd(op->fs, op->req, h, bytes.fd, bytes.len, (off_t)bytes.pos);
+    } else if (r == 0) {
+        atomic_fetch_add_explicit(&h->n_done, 1, memory_order_release);
+        fuse_reply_buf(op->req, buffer, bytes.len);
+    }
+    give_scratch(op->fs, buffer, op->size);
+    return r;
+}
+
 /* The wait ends 'timeout=' after the last byte that came for this file. */
 static int64_t
 read_deadline(struct mlc_op *op)
 {
-    int64_t progress = mlc_object_progress_ms(op->handle->obj);
+    const struct mlc_handle *h = op->handle;
+    int64_t progress =
+        h->obj ? mlc_object_progress_ms(h->obj) : mlc_view_progress_ms(h->view);
     int64_t from = progress > op->start_ms ? progress : op->start_ms;
 
     return from + op->fs->cache->fetch.timeout_ms + READ_GRACE_MS;
@@ -439,7 +521,7 @@ mlc_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
         reply_fd(fs, req, h, h->fd, size, off);
         return;
     }
-    if (!h->obj) {
+    if (!h->obj && !h->view) {
         if (h->text)
             reply_text(fs, req, h->text, h->text_len, size, (uint64_t)off);
         else
@@ -447,7 +529,7 @@ mlc_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                        (uint64_t)off);
         return;
     }
-    op = mlc_op_new(fs, req, run_read, ino, NULL);
+    op = mlc_op_new(fs, req, h->obj ? run_read : run_read_view, ino, NULL);
     if (!op)
         return;
     op->handle = h;

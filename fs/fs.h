@@ -46,6 +46,7 @@ enum mlc_node_type {
     MLC_NODE_INLINE,  /* text: the bytes */
     MLC_NODE_PRIVATE, /* text: a path below the domain's privfd */
     MLC_NODE_OBJECT,  /* bytes from a cached object, whole or not */
+    MLC_NODE_VIEW,    /* bytes put together from others as they are read */
     MLC_NODE_STATUS,  /* text: which virtual file of .mlcachefs/ */
 };
 
@@ -78,7 +79,7 @@ struct mlc_node {
     struct mlc_node *id_next; /* table.lock; chain of the id hash */
     struct mlc_node *all_prev, *all_next; /* table.lock; every node */
     bool is_in_ids;                       /* table.lock */
-    uint64_t content;         /* immutable; OBJECT, INLINE, SYMLINK, ... */
+    uint64_t content;         /* immutable; OBJECT, VIEW, INLINE, ... */
     uint64_t size;            /* immutable; not of LOCAL, DIR */
     _Atomic uint64_t present; /* atomic; OBJECT: bytes on disk at last */
     int64_t mtime_ms;         /* immutable; likewise */
@@ -96,6 +97,7 @@ struct mlc_handle {
     struct mlc_handle *next;     /* table.lock; of the same node */
     int fd;                      /* immutable; -1: none */
     struct mlc_object *obj;      /* immutable; a reference, or NULL */
+    struct mlc_view *view;       /* immutable; a reference, or NULL */
     bool is_writer;              /* immutable */
     atomic_bool is_written;      /* atomic; since the last flush */
     atomic_uint n_done;          /* atomic; reads, each before its reply */
@@ -160,6 +162,16 @@ struct mlc_op {
     struct fuse_ctx ctx;
 };
 
+/* Buffers of max_read bytes that are used again: fresh memory of that size
+ * costs more than the bytes that it is to hold. */
+#define MLC_MAX_SCRATCH 4
+
+struct mlc_scratch {
+    pthread_mutex_t lock;
+    void *free[MLC_MAX_SCRATCH]; /* lock */
+    unsigned n;                  /* lock */
+};
+
 struct mlc_parking {
     pthread_mutex_t lock;
     struct mlc_op *head; /* lock */
@@ -195,6 +207,7 @@ struct mlc_fs {
     struct mlc_node *status_dir;
     struct mlc_table table;
     struct mlc_parking parking;
+    struct mlc_scratch scratch;
     pthread_rwlock_t names;
     bool is_read_only, is_root_user;  /* immutable */
     bool has_uid, has_gid, has_umask; /* immutable */
@@ -446,6 +459,7 @@ void mlc_listing_free(struct mlc_listing *l); /* takes NULL */
 size_t mlc_listing_count(const struct mlc_listing *l);
 
 /* file.c */
+void mlc_scratch_done(struct mlc_fs *fs);
 /* Without a file, and of no node yet; NULL: no memory. */
 struct mlc_handle *mlc_handle_new(void);
 /* Closes it, and takes it off its node if it has one. */

@@ -46,6 +46,8 @@ entry_timeout(const struct mlc_entry *e)
 {
     if (e->ttl_ms == MLC_TTL_FOREVER)
         return MLC_TTL_PINNED;
+    if (e->ttl_ms == MLC_TTL_NONE)
+        return 0;
     if (e->ttl_ms > 0)
         return e->ttl_ms >= (uint32_t)(MLC_TTL_PINNED * 1000)
                    ? MLC_TTL_PINNED
@@ -58,6 +60,7 @@ entry_timeout(const struct mlc_entry *e)
     case MLC_KIND_INLINE:
     case MLC_KIND_PRIVATE:
     case MLC_KIND_OBJECT:
+    case MLC_KIND_VIEW:
         break;
     }
     return 0;
@@ -144,10 +147,7 @@ mlc_lookup(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
         r = ask_domain(fs, dir, name, ask, &e, &st, &id, &path);
         if (r == -ENOENT) {
             memset(ret, 0, sizeof(*ret));
-            ret->entry_timeout =
-                e.ttl_ms == MLC_TTL_FOREVER || e.ttl_ms >= 3600000
-                    ? MLC_TTL_PINNED
-                    : e.ttl_ms / 1000.0;
+            ret->entry_timeout = e.ttl_ms ? entry_timeout(&e) : 0;
             mlc_entry_done(&e);
             return ret->entry_timeout > 0 ? 0 : -ENOENT;
         }

@@ -442,6 +442,8 @@ type_of(const struct mlc_entry *e, const struct stat *st)
         return MLC_NODE_PRIVATE;
     case MLC_KIND_OBJECT:
         return MLC_NODE_OBJECT;
+    case MLC_KIND_VIEW:
+        return MLC_NODE_VIEW;
     }
     return MLC_NODE_LOCAL;
 }
@@ -508,6 +510,7 @@ is_same_locked(struct mlc_fs *fs, struct mlc_node *n, enum mlc_node_type type,
     case MLC_NODE_LOCAL:
         return id_equal(&n->id, id);
     case MLC_NODE_OBJECT:
+    case MLC_NODE_VIEW:
     case MLC_NODE_PRIVATE:
     case MLC_NODE_SYMLINK:
     case MLC_NODE_INLINE:

@@ -98,6 +98,31 @@ domain_is_inside(const struct mlc_domain *d, const char *path,
     return is_inside_mount(d->fs, path, ret_inside);
 }
 
+static struct mlc_domain *
+find_domain(const struct mlc_domain *d, const char *inside,
+            const char **ret_path)
+{
+    struct mlc_fs *fs = d->fs;
+    size_t len = strcspn(inside, "/");
+
+    if (fs->only) {
+        *ret_path = inside;
+        return fs->only;
+    }
+    if (mlc_path_is_under(inside, MLC_PRIVATE_DIR))
+        return NULL;
+    for (unsigned i = 0; i < fs->n_domains; i++) {
+        const char *name = fs->domains[i].backend->name;
+
+        if (strlen(name) == len && strncmp(inside, name, len) == 0) {
+            *ret_path = inside[len] ? inside + len + 1 : inside + len;
+            return &fs->domains[i];
+        }
+    }
+    *ret_path = inside;
+    return &fs->plain;
+}
+
 static void *
 domain_watch(struct mlc_domain *d, int fd)
 {
@@ -460,6 +485,7 @@ open_domain(struct mlc_fs *fs, const struct mlc_backend *backend)
     d->cache = fs->cache;
     d->fs = fs;
     d->is_inside = domain_is_inside;
+    d->find = find_domain;
     d->watch = domain_watch;
     d->unwatch = domain_unwatch;
     d->is_read_only = fs->privfd < 0;
@@ -566,6 +592,7 @@ mlc_fs_new(const struct mlc_options *options, const char *mountpoint,
     fs->started_ms = mlc_mono_ms();
     fs->is_read_only = mlc_opt_flag(options, "ro");
     pthread_rwlock_init(&fs->names, NULL);
+    pthread_mutex_init(&fs->scratch.lock, NULL);
     r = mlc_table_init(fs);
     if (r == 0)
         r = mlc_parking_init(fs);
@@ -617,6 +644,7 @@ mlc_fs_free(struct mlc_fs *fs)
     mlc_fs_stop(fs);
     mlc_table_done(fs);
     mlc_parking_done(fs);
+    mlc_scratch_done(fs);
     for (unsigned i = 0; i < fs->n_domains; i++) {
         struct mlc_domain *d = &fs->domains[i];
 

@@ -109,6 +109,7 @@ state_of(struct mlc_fs *fs, struct mlc_node *n, const char *path)
     case MLC_NODE_PRIVATE:
         state = n->is_cached ? "cached" : "view";
         break;
+    case MLC_NODE_VIEW:
     case MLC_NODE_SYMLINK:
     case MLC_NODE_INLINE:
     case MLC_NODE_STATUS:
@@ -155,7 +156,7 @@ our_value(struct mlc_fs *fs, struct mlc_node *n, const char *name,
 
         if (n->type == MLC_NODE_OBJECT)
             present = present_of(fs, n, path);
-        else if (n->type != MLC_NODE_DIR &&
+        else if (n->type != MLC_NODE_DIR && n->type != MLC_NODE_VIEW &&
                  mlc_attr_get(fs, n, NULL, &st, &timeout) == 0)
             present = (uint64_t)st.st_size;
         snprintf(buf, sizeof(buf), "%llu", (unsigned long long)present);

@@ -546,6 +546,9 @@ check_entry(const struct mlc_backend *b, const struct mlc_entry *e,
         assert_non_null(b->locate);
         assert_true(e->present <= e->size);
         return;
+    case MLC_KIND_VIEW:
+        assert_non_null(b->view);
+        return;
     }
     fail_msg("no such kind: %d", (int)e->kind);
 }

@@ -23,7 +23,7 @@ start_origin "$tmp/origin"
 make_file "$tmp/origin/web/remote.bin" 3M
 stat -c %s "$tmp/origin/web/remote.bin" >"$tmp/origin/web/remote.size"
 mount_ready "$store" "$mnt" "toy_url=$web"
-assert_equal "the root" "hf shelf toy web" "$(names "$mnt")"
+assert_equal "the root" "diffusers_converted hf shelf spacy toy web" "$(names "$mnt")"
 assert_equal "toy/" made "$(ls "$mnt/toy")"
 assert_equal "made/" "hello hello.txt remote.bin" "$(names "$mnt/toy/made")"
 assert_equal "requests so far" 0 "$(count_requests --path '\.bin')"

@@ -795,8 +795,11 @@ plan_demand_locked(struct fetch *f, struct mlc_object *obj, uint64_t *ret_first,
 {
     uint64_t first = *ret_first, end = *ret_end, stop;
 
-    if (f->ahead == 0 || first >= f->ahead_end + REACH_AHEAD ||
-        first + f->ahead + REACH_AHEAD < f->ahead_end) {
+    /* Who reads parts wants what comes next, too. */
+    if (mlc_object_is_part(obj)) {
+        f->ahead = 1;
+    } else if (f->ahead == 0 || first >= f->ahead_end + REACH_AHEAD ||
+               first + f->ahead + REACH_AHEAD < f->ahead_end) {
         f->ahead = 1;
         f->ahead_end = 0;
     } else if (first >= f->ahead_end) {

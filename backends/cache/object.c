@@ -923,6 +923,40 @@ mlc_object_close(struct mlc_object *obj)
         obj->feed_ops->opened(obj->feed, obj, false);
 }
 
+void
+mlc_object_open_part(struct mlc_object *obj)
+{
+    bool is_publishing;
+
+    pthread_mutex_lock(&obj->lock);
+    obj->n_open_part++;
+    /* A failure is told at the first want. */
+    (void)load_locked(obj);
+    is_publishing = mlc_publish_kick_locked(obj);
+    pthread_mutex_unlock(&obj->lock);
+    if (is_publishing)
+        mlc_pool_submit(obj->store->pool, MLC_LANE_SLOW, &obj->publish_job);
+}
+
+void
+mlc_object_close_part(struct mlc_object *obj)
+{
+    bool is_last;
+
+    pthread_mutex_lock(&obj->lock);
+    is_last = --obj->n_open_part == 0 && obj->n_open == 0;
+    pthread_mutex_unlock(&obj->lock);
+    if (is_last && obj->n_pieces > 0)
+        obj->feed_ops->opened(obj->feed, obj, false);
+}
+
+bool
+mlc_object_is_part(struct mlc_object *obj)
+{
+    MLC_LOCK_SCOPE(&obj->lock);
+    return obj->n_open == 0;
+}
+
 bool
 mlc_object_is_open(struct mlc_object *obj)
 {

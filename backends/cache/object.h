@@ -129,6 +129,10 @@ void mlc_object_unref(struct mlc_object *obj); /* takes NULL */
 /* Counts handles: while there is one, the feed may complete the file. */
 void mlc_object_open(struct mlc_object *obj);
 void mlc_object_close(struct mlc_object *obj);
+/* The same for who reads parts of it: exactly what such readers want is
+ * fetched, no more. */
+void mlc_object_open_part(struct mlc_object *obj);
+void mlc_object_close_part(struct mlc_object *obj);
 
 /* May [off, off+len) (cut at the size) be read from the fd now?  0: yes;
  * -EAGAIN: parked; the feed was told.  -EIO, -EACCES, -ETIMEDOUT,
@@ -159,8 +163,11 @@ uint64_t mlc_object_content(const struct mlc_object *obj);
 
 /* --- the feed's side ------------------------------------------------- */
 
-/* Is it open, unfinished, and its store not stopped? */
+/* Is it open (as a whole), unfinished, and its store not stopped? */
 bool mlc_object_is_open(struct mlc_object *obj);
+/* Does nobody have it open as a whole: is what is wanted all that is to come?
+ */
+bool mlc_object_is_part(struct mlc_object *obj);
 uint64_t mlc_object_n_pieces(const struct mlc_object *obj);
 /* Is piece index on disk, or handed over and on its way there? */
 bool mlc_object_has(struct mlc_object *obj, uint64_t index);

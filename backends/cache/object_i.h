@@ -106,6 +106,7 @@ struct mlc_object {
     bool is_resetting;
     bool is_put_refused;
     unsigned n_open;
+    unsigned n_open_part;
     dev_t dev;
     ino_t ino;
     int map_fd;

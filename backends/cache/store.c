@@ -470,8 +470,9 @@ drop_locked(struct mlc_store *s, struct mlc_slot *slot)
         return 1;
     }
     MLC_LOCK_SCOPE(&obj->lock);
-    if (obj->n_open > 0 || (obj->state == MLC_OBJECT_WHOLE && obj->size > 0 &&
-                            obj->homes && !obj->is_published))
+    if (obj->n_open > 0 || obj->n_open_part > 0 ||
+        (obj->state == MLC_OBJECT_WHOLE && obj->size > 0 && obj->homes &&
+         !obj->is_published))
         return -EBUSY;
     if (obj->is_published)
         return 1;

@@ -10,6 +10,7 @@
 #   random  4 KiB reads all over it (fio), against bindfs
 #   ls      `ls -l` of 2,000 entries, against bindfs
 #   rss     memory of a daemon that did a little of everything
+#   view    a UNet as a recipe shows it, against the same bytes of its checkpoint
 #   merge   LoRAs of rank 64 merged into base weights on one core, against torch
 #           where the virtual environment "models" is there
 #
@@ -20,7 +21,7 @@
 requires_fuse
 requires_command nginx curl
 
-rows=${BENCH:-cold warm random ls rss merge}
+rows=${BENCH:-cold warm random ls rss view merge}
 size=${SIZE:-1G}
 rounds=${ROUNDS:-5}
 n_entries=2000
@@ -367,6 +368,27 @@ row_rss() {
     done
 }
 
+# The checkpoint has holes for data: it is the mount's part that is measured.
+row_view() {
+    local i unet=diffusers_converted/m/unet/diffusion_pytorch_model.safetensors bytes
+    local make=("$python" "$srcdir/tests/checkpoint.py")
+    mkdir -p "$tmp/views/diffusers_converted"
+    "${make[@]}" make "$tmp/views/m.safetensors" --family sd1 --size full
+    "${make[@]}" configs "$tmp/views/config" --family sd1 --size full
+    printf '%s\n' "checkpoint = m.safetensors" "config = config" \
+        >"$tmp/views/diffusers_converted/m.recipe"
+    for ((i = 0; i < rounds; i++)); do
+        mount_ready "$tmp/views" "$mnt" offline
+        cat "$tmp/views/m.safetensors" >/dev/null
+        bytes=$(stat -c %s "$mnt/$unet")
+        time_of read_all "$mnt/$unet"
+        note "view, read in order" ours MiB/s more 0.9 "$(rate "$took")"
+        time_of head -c "$bytes" "$mnt/m.safetensors" >/dev/null
+        note "view, read in order" checkpoint MiB/s more 0.9 "$(rate "$took")"
+        unmount "$mnt"
+    done
+}
+
 # note_rates ROW SIDE GOAL COMMAND...: a line of its output is a round.
 note_rates() {
     local rate
@@ -390,7 +412,7 @@ row_merge() {
     done
 }
 
-for row in cold warm random ls rss merge; do
+for row in cold warm random ls rss view merge; do
     if is_wanted "$row"; then
         echo "$row: $rounds rounds"
         "row_$row"

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* The diffusers_converted backend's own: what its sources share.
+ *
+ * A recipe is read, with everything that it names, into a model: the list of
+ * the folder's files and what each is made of.  Models are immutable, but for
+ * when their inputs were last found unchanged, and kept for as long as they
+ * are; headers of checkpoints are kept by the content that they are of.
+ * Locks: dc.lock (level 2), lists and counters. */
+#ifndef MLC_DIFFUSERS_I_H
+#define MLC_DIFFUSERS_I_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "backends/backend.h"
+#include "backends/cache/view.h"
+#include "backends/diffusers_ref.h"
+#include "backends/format/layout.h"
+#include "backends/format/lora.h"
+#include "backends/format/safetensors.h"
+
+#define MLC_DC_MAX_HEADS  16
+#define MLC_DC_MAX_MODELS 32
+/* Of the headers that are kept, in all: what they take parsed is a small
+ * multiple. */
+#define MLC_DC_MAX_KEPT ((size_t)32 << 20)
+/* A header that is longer is no model's. */
+#define MLC_DC_MAX_HEADER ((size_t)16 << 20)
+
+struct mlc_blocks;
+
+/* A safetensors file's header, or why it is none. */
+struct mlc_dc_head {
+    atomic_uint refs;
+    uint64_t identity; /* immutable, as all up to used */
+    size_t len;        /* bytes of the header */
+    struct mlc_safetensors *file;
+    char *err;
+    uint64_t used; /* dc.lock; of dc.tick */
+};
+
+/* A file that the recipe names, or needs. */
+struct mlc_dc_input {
+    char *spelled;
+    struct mlc_found found;
+};
+
+/* A file of the folder. */
+struct mlc_dc_file {
+    char *path;
+    char *text; /* its bytes; NULL: it is a view */
+    size_t len;
+    struct mlc_view_plan *plan; /* a reference */
+    unsigned *inputs;           /* what the plan's sources are */
+    unsigned n_inputs;
+    uint64_t content;
+};
+
+struct mlc_dc_model {
+    atomic_uint refs;
+    char *name;        /* immutable, as all up to checked_ms */
+    struct stat stamp; /* the recipe's file */
+    bool is_failed;    /* error.txt alone */
+    struct mlc_dc_input *inputs;
+    size_t n_inputs;
+    struct mlc_dc_file *files; /* by path */
+    size_t n_files;
+    atomic_int_fast64_t checked_ms; /* monotonic */
+    uint64_t used;                  /* dc.lock */
+};
+
+struct mlc_dc {
+    struct mlc_domain *d;      /* immutable */
+    struct mlc_blocks *blocks; /* immutable */
+    bool is_open;              /* immutable */
+    pthread_mutex_t lock;      /* level 2; all below */
+    uint64_t tick;
+    struct mlc_dc_head *heads[MLC_DC_MAX_HEADS]; /* a reference each */
+    size_t n_heads;
+    struct mlc_dc_model *models[MLC_DC_MAX_MODELS]; /* a reference each */
+    size_t n_models;
+};
+
+/* --- diffusers_head.c ------------------------------------------------ */
+
+/* A reference to the file's header.  0, also when it is none (err is set);
+ * -EAGAIN; or what reading failed with. */
+int mlc_dc_head_get(struct mlc_dc *dc, const struct mlc_found *f,
+                    struct mlc_ask *ask, struct mlc_dc_head **ret);
+void mlc_dc_head_unref(struct mlc_dc_head *h); /* takes NULL */
+
+/* --- diffusers_model.c ----------------------------------------------- */
+
+/* The folder of NAME.recipe, whose lstat is 'stamp'; one that can't be made is
+ * a model too (is_failed).  A reference.  0, -EAGAIN, -ENOMEM. */
+int mlc_dc_model_build(struct mlc_dc *dc, const char *name,
+                       const struct stat *stamp, struct mlc_ask *ask,
+                       struct mlc_dc_model **ret);
+void mlc_dc_model_unref(struct mlc_dc_model *m); /* takes NULL */
+/* NULL: there is no such file. */
+const struct mlc_dc_file *mlc_dc_model_find(const struct mlc_dc_model *m,
+                                            const char *path);
+/* Who asks for what the recipe with that stamp names. */
+struct mlc_ref mlc_dc_ref(struct mlc_dc *dc, const struct stat *stamp,
+                          struct mlc_ask *ask);
+
+/* --- diffusers_weights.c ---------------------------------------------- */
+
+/* A LoRA of the recipe: where it is among the model's inputs. */
+struct mlc_dc_lora {
+    unsigned input;
+    double scale;
+    struct mlc_dc_head *head; /* borrowed */
+};
+
+struct mlc_dc_weights_spec {
+    struct mlc_layout *layout; /* taken over */
+    const struct mlc_dc_input *inputs;
+    unsigned checkpoint, vae; /* among them */
+    const struct mlc_dc_lora *loras;
+    size_t n_loras;
+    double lora_scale;
+    struct mlc_ask *ask;
+};
+
+/* One weights file's bytes. */
+struct mlc_dc_part {
+    const struct mlc_component *component; /* borrowed from the layout */
+    struct mlc_view_plan *plan;            /* a reference, the caller's */
+    unsigned *inputs; /* what its sources are; the caller's to free */
+    unsigned n_inputs;
+    uint64_t content;
+};
+
+struct mlc_dc_weights;
+
+/* 0; -EAGAIN; -EBADMSG: refused, *ret_err is a sentence (the caller's); or what
+ * reading failed with, and *ret_err may name the LoRA. */
+int mlc_dc_weights_new(const struct mlc_dc_weights_spec *spec,
+                       struct mlc_dc_weights **ret, char **ret_err);
+/* Plans that refer to it keep what they need. */
+void mlc_dc_weights_unref(struct mlc_dc_weights *w);
+/* i < the layout's n_components. */
+int mlc_dc_weights_part(struct mlc_dc_weights *w, size_t i,
+                        struct mlc_dc_part *ret);
+
+#endif

@@ -1,0 +1,75 @@
+# shellcheck shell=bash
+# What the tests of recipes share: checkpoints that are made here, a mount, and
+# ways to compare what it shows.
+. "${srcdir:-.}/tests/functions.sh"
+requires_fuse
+
+mnt=$tmp/mnt
+store=$tmp/store
+converted=$mnt/diffusers_converted
+mkdir -p "$tmp/made"
+
+# make_checkpoint FILE OPTION...: see tests/checkpoint.py.
+make_checkpoint() {
+    "$python" "$srcdir/tests/checkpoint.py" make "$@"
+}
+
+# make_configs FOLDER OPTION...: of a model, with a tokenizer.
+make_configs() {
+    "$python" "$srcdir/tests/checkpoint.py" configs "$@"
+}
+
+# write_recipe NAME LINE...: through the mount, as an editor would.
+write_recipe() {
+    local name=$1
+    shift
+    printf '%s\n' "$@" >"$converted/$name.recipe"
+}
+
+# tensors FILE: each tensor's name, type, shape and a sum of its bytes; checks
+# that the file is one in the canonical form.
+tensors() {
+    "$python" - "$1" <<'EOS'
+import hashlib, json, os, sys
+
+with open(sys.argv[1], "rb") as file:
+    length = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(length))
+    assert header.pop("__metadata__") == {"format": "pt"}
+    at = 0
+    for name, one in header.items():
+        begin, end = one["data_offsets"]
+        assert begin == at, name
+        at = end
+        data = file.read(end - begin)
+        assert len(data) == end - begin, name
+        print(name, one["dtype"], one["shape"], hashlib.sha256(data).hexdigest()[:16])
+    assert length % 8 == 0 and os.path.getsize(sys.argv[1]) == 8 + length + at
+    assert not file.read()
+EOS
+}
+
+# why NAME: what error.txt says.
+why() {
+    assert_equal "what $1/ holds" error.txt "$(names_in "$converted/$1")"
+    cat "$converted/$1/error.txt"
+}
+
+# assert_refused_recipe NAME REGEX
+assert_refused_recipe() {
+    assert_match "the reason for $1" "$2" "$(why "$1")"
+}
+
+# weights FOLDER: its weight files.
+weights() {
+    (cd "$1" && find . -name '*.safetensors' | sort)
+}
+
+# assert_same_weights FOLDER FOLDER
+assert_same_weights() {
+    local file
+    assert_equal "weight files" "$(weights "$1")" "$(weights "$2")"
+    for file in $(weights "$1"); do
+        assert_same "$1/$file" "$2/$file"
+    done
+}
