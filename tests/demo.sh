@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A minute's look at mlcachefs: a Hub on loopback with one model, a mount, and
-# what each step made the mount fetch.  Everything it makes lies in one
+# A minute's look at mlcachefs: a Hub on loopback with one model, a web server
+# with an image, a spaCy wheel and a checkpoint, a mount, and what each step made
+# the mount fetch.  Everything it makes lies in one
 # temporary folder and goes with it, on Ctrl-C too.
 . "${srcdir:-.}/tests/functions.sh"
 requires_fuse
@@ -20,7 +21,7 @@ fetched() {
     origin_log show | "$python" -c '
 import json, sys, urllib.parse
 requests = [json.loads(line) for line in sys.stdin]
-print("  -> %d requests reached the Hub, %.1f MB of bodies" % (
+print("  -> %d requests reached the servers, %.1f MB of bodies" % (
     len(requests), sum(request["sent"] for request in requests) / 1e6))
 for request in requests:
     ua = request["ua"] or "-"
@@ -42,11 +43,18 @@ make_file "$tmp/source/model.safetensors" 8M
 start_origin "$tmp/origin"
 commit=$(make_repo model demo/tiny --from "$tmp/source" --lfs-over 100000)
 snapshot=models/hf/hub/models--demo--tiny/snapshots/$commit
+served=$origin_root/web
+mkdir -p "$served"
+make_file "$served/cat.png" 300K
+"$python" tests/origin/mkwheel.py --root "$origin_root" en_core_web_sm 3.8.0 \
+    --size 2000000 >/dev/null
+"$python" tests/checkpoint.py make "$served/dream.safetensors" --family sd1
+"$python" tests/checkpoint.py configs "$tmp/config" --family sd1
 cd "$tmp"
 
-say "A Hub with one model runs at $hub.  Mounting:"
+say "A Hub with one model runs at $hub, a web server at $web.  Mounting:"
 echo "  \$ mlcachefs store models"
-mount_ready "$tmp/store" "$tmp/models"
+mount_ready "$tmp/store" "$tmp/models" "spacy_compat_url=$web/spacy-models/compatibility.json,spacy_download_url=$web/releases"
 show "ls models"
 
 say "The model was never downloaded, yet its files are there, with their sizes:"
@@ -75,8 +83,27 @@ else
     say "(No huggingface_hub for this python3: ./setup check brings one.)"
 fi
 
+say "Any URL is a path, and is asked for again only when it has expired:"
+show "cp models/web/$web/cat.png . && cmp cat.png models/web/$web/cat.png && echo equal"
+fetched
+
+say "Every spaCy model is a directory; its wheel's index alone tells the sizes:"
+show "ls models/spacy | head -n 3"
+show "du -s --apparent-size models/spacy/en_core_web_sm/en_core_web_sm-3.8.0/vocab"
+fetched
+show "head -c 60 models/spacy/en_core_web_sm/meta.json; echo"
+fetched
+
+say "A checkpoint is a diffusers folder, and only what is read of it is fetched:"
+printf 'checkpoint = web/%s/dream.safetensors\nconfig = %s\n' "$web" \
+    "$tmp/config" >models/diffusers_converted/dream.recipe
+show "cat models/diffusers_converted/dream.recipe"
+show "ls models/diffusers_converted/dream/*"
+show "cat models/diffusers_converted/dream/vae/*.safetensors | sha256sum"
+fetched
+
 say "Unmounted, the store is an ordinary cache with what was fetched:"
 unmount "$tmp/models"
-show "find store/hf -path '*models--*' -not -type d"
+show "find store/hf store/spacy -path '*models--*' -not -type d -o -path '*en_core*' -type f"
 
 say "That was all; nothing is left behind.  ./setup run MOUNTPOINT is for real."
