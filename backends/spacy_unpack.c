@@ -611,8 +611,10 @@ step(void *owner)
             end(u);
             return;
         }
-        /* Nobody waits any more. */
-        if (!mlc_object_is_open(u->obj)) {
+        /* Nobody waits any more: neither who has it open, nor a recipe. */
+        if (!mlc_object_is_open(u->obj) &&
+            mlc_object_next_wanted(u->obj, 0, mlc_object_n_pieces(u->obj)) ==
+                UINT64_MAX) {
             end(u);
             return;
         }
