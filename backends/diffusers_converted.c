@@ -32,6 +32,8 @@
  * served is not tried again. */
 #define FRESH_MS 1000
 #define RETRY_MS 2000
+/* How often a recipe is read anew that changed while it was read. */
+#define MAX_TURNS 4
 /* Of memory=, for tensors that were merged. */
 #define BLOCKS_SHARE 4
 #define MIN_BLOCKS   ((uint64_t)4 << 20)
@@ -189,6 +191,26 @@ check_inputs(struct mlc_dc *dc, struct mlc_dc_model *m, const struct stat *st,
     return 0;
 }
 
+/* Makes the model of the recipe with that stamp.  -ESTALE: it was another one
+ * when it was read, maybe of somebody with other rights. */
+static int
+build(struct mlc_dc *dc, const char *name, const struct stat *stamp,
+      struct mlc_ask *ask, struct mlc_dc_model **ret)
+{
+    __attribute__((cleanup(mlc_cleanup_model))) struct mlc_dc_model *m = NULL;
+    struct stat now;
+    int r;
+
+    r = mlc_dc_model_build(dc, name, stamp, ask, &m);
+    if (r < 0)
+        return r;
+    if (stat_recipe(dc, name, &now) < 0 || !is_same_file(stamp, &now))
+        return -ESTALE;
+    keep(dc, name, m);
+    *ret = mlc_steal(&m);
+    return 0;
+}
+
 /* A reference to what the recipe of NAME makes now.  -ENOENT: there is none. */
 static int
 get_model(struct mlc_dc *dc, const char *name, struct mlc_ask *ask,
@@ -196,22 +218,23 @@ get_model(struct mlc_dc *dc, const char *name, struct mlc_ask *ask,
 {
     __attribute__((cleanup(mlc_cleanup_model))) struct mlc_dc_model *m = NULL;
     struct stat st;
-    int r;
+    int r = -ESTALE;
 
-    r = stat_recipe(dc, name, &st);
-    if (r < 0)
-        return r;
-    m = get_kept(dc, name);
-    r = m && is_same_file(&m->stamp, &st) ? check_inputs(dc, m, &st, ask)
-                                          : -ESTALE;
-    if (r == -ESTALE) {
+    for (unsigned i = 0; r == -ESTALE && i < MAX_TURNS; i++) {
+        r = stat_recipe(dc, name, &st);
+        if (r < 0)
+            return r;
         mlc_dc_model_unref(mlc_steal(&m));
-        r = mlc_dc_model_build(dc, name, &st, ask, &m);
-        if (r == 0)
-            keep(dc, name, m);
+        m = get_kept(dc, name);
+        r = m && is_same_file(&m->stamp, &st) ? check_inputs(dc, m, &st, ask)
+                                              : -ESTALE;
+        if (r == -ESTALE) {
+            mlc_dc_model_unref(mlc_steal(&m));
+            r = build(dc, name, &st, ask, &m);
+        }
     }
     if (r < 0)
-        return r;
+        return r == -ESTALE ? -EIO : r;
     *ret = mlc_steal(&m);
     return 0;
 }

@@ -155,6 +155,7 @@ mlc_dc_ref(struct mlc_dc *dc, const struct stat *stamp, struct mlc_ask *ask)
         .d = dc->d,
         .ask = ask,
         .may_leave = stamp->st_uid == geteuid() || stamp->st_uid == 0,
+        .uid = stamp->st_uid,
     };
 }
 

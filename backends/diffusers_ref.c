@@ -287,25 +287,74 @@ read_link_at(int dirfd, const char *name, char **ret)
     return *ret ? 0 : -ENOMEM;
 }
 
+/* May who asks read the file, or pass the directory, as the mount shows it?
+ * Not by its group: that of a recipe may be its folder's. */
+static bool
+may_read(const struct mlc_ref *ref, const struct mlc_entry *e,
+         const struct stat *st)
+{
+    mode_t wanted = 0;
+
+    if (ref->may_leave || (e->kind != MLC_KIND_LOCAL && e->mode == 0))
+        return true;
+    if (e->kind != MLC_KIND_LOCAL)
+        return e->mode & S_IROTH;
+    wanted = S_ISDIR(st->st_mode) ? S_IXOTH : S_IROTH;
+    if (st->st_uid == ref->uid)
+        wanted <<= 6;
+    return st->st_mode & wanted;
+}
+
+/* The same of the directory at path[0..len), which is on disk. */
+static int
+check_dir(const struct mlc_ref *ref, struct mlc_domain *d, const char *path,
+          size_t len, const struct stat *st)
+{
+    struct mlc_ask ask = {.only_known = true};
+    mlc_autofree char *dir = NULL;
+    struct mlc_entry e = {0};
+    int r = 0;
+
+    if (ref->may_leave || !S_ISDIR(st->st_mode))
+        return 0;
+    dir = strndup(path, len);
+    if (!dir)
+        return -ENOMEM;
+    /* Our own look-up may be what asks.  What is not shown as it is on disk
+     * may be passed. */
+    if (d != ref->d)
+        r = mlc_domain_lookup(d, dir, st, &ask, &e);
+    r = r == 0 && !may_read(ref, &e, st) ? -EACCES : 0;
+    mlc_entry_done(&e);
+    return r;
+}
+
 /* What is on disk at the path.  1: the link at path[0..*ret_len) was read to
  * *ret_target; 0: *ret_st; -ENOENT: nothing. */
 static int
-stat_on_disk(const struct mlc_domain *d, const char *path, struct stat *ret_st,
-             size_t *ret_len, char **ret_target)
+stat_on_disk(const struct mlc_ref *ref, struct mlc_domain *d, const char *path,
+             struct stat *ret_st, size_t *ret_len, char **ret_target)
 {
     const char *rel, *name;
     const struct mlc_base *base = mlc_domain_base(d, path, &rel);
     mlc_autofree char *head = strdup(rel);
+    int r;
 
     if (!head)
         return -ENOMEM;
     if (mlc_path_is_under(rel, ".mlcachefs"))
         return -ENOENT;
+    if (fstat(base->fd, ret_st) < 0)
+        return -errno;
     if (!*rel)
-        return fstat(base->fd, ret_st) < 0 ? -errno : 0;
+        return 0;
+    r = d->backend->lookup
+            ? check_dir(ref, d, path, (size_t)(rel - path), ret_st)
+            : 0;
+    if (r < 0)
+        return r;
     for (size_t len = 0;;) {
         mlc_autoclose int dirfd = -1;
-        int r;
 
         len += strcspn(rel + len, "/");
         memcpy(head, rel, len);
@@ -323,6 +372,9 @@ stat_on_disk(const struct mlc_domain *d, const char *path, struct stat *ret_st,
         }
         if (!rel[len])
             return 0;
+        r = check_dir(ref, d, path, (size_t)(rel - path) + len, ret_st);
+        if (r < 0)
+            return r;
         len++;
     }
 }
@@ -390,7 +442,7 @@ step_inside(struct walk *w, struct mlc_found *ret)
     d = own->find(own, w->inside, &path);
     if (!d)
         return -ENOENT;
-    r = stat_on_disk(d, path, &st, &len, &target);
+    r = stat_on_disk(w->ref, d, path, &st, &len, &target);
     if (r > 0)
         return follow(w, (size_t)(path - w->inside) + len, target);
     if (r < 0 && r != -ENOENT)
@@ -408,6 +460,8 @@ step_inside(struct walk *w, struct mlc_found *ret)
         r = -EISDIR;
     else if (r == 0 && e.kind == MLC_KIND_LOCAL && !S_ISREG(st.st_mode))
         r = -EINVAL;
+    else if (r == 0 && !may_read(w->ref, &e, &st))
+        r = -EACCES;
     else if (r == 0) {
         ret->domain = d;
         ret->kind = e.kind;

@@ -36,7 +36,8 @@ struct mlc_found {
 /* Who asks. */
 struct mlc_ref {
     struct mlc_domain *d; /* diffusers_converted's */
-    bool may_leave;       /* may read files outside of the mount */
+    bool may_leave; /* may read files outside of the mount, and all in it */
+    uid_t uid;      /* else: what that user may */
     struct mlc_ask *ask;
 };
 

@@ -174,7 +174,67 @@ of_another_user() {
     assert_refused_recipe other-link "lies outside of the mount"
 }
 
+# Nor what is in the mount, and closed to whose recipe it is.
+of_who_may_not_read() {
+    local recipe=$store/diffusers_converted/closed.recipe
+    [ "$(id -u)" = 0 ] || skip "not root"
+    mkdir "$mnt/folder"
+    cp "$tmp/made/m.safetensors" "$mnt/folder/"
+    cp -r "$tmp/made/config" "$mnt/folder/"
+    write_recipe closed "checkpoint = folder/m.safetensors" \
+        "config = $mnt/folder/config"
+    chown 65534 "$recipe"
+    assert_exists "$converted/closed/unet"
+    chmod 640 "$mnt/folder/m.safetensors"
+    touch "$recipe"
+    assert_refused_recipe closed "folder/m.safetensors: it may not be read"
+    chown 65534 "$mnt/folder/m.safetensors"
+    touch "$recipe"
+    assert_exists "$converted/closed/unet"
+    chmod 750 "$mnt/folder"
+    touch "$recipe"
+    assert_refused_recipe closed "folder/m.safetensors: it may not be read"
+    chown 0 "$recipe"
+    assert_exists "$converted/closed/unet"
+}
+
+# Whose recipe it is, is asked of the one that is read.
+of_changing_users() {
+    [ "$(id -u)" = 0 ] || skip "not root"
+    write_recipe theirs "$good" "$config"
+    write_recipe ours "checkpoint = absent"
+    chown 65534 "$store/diffusers_converted/theirs.recipe"
+    "$python" - "$store/diffusers_converted" "$converted" <<'EOS'
+import os, sys, threading
+
+store, shown = sys.argv[1:]
+done = threading.Event()
+
+
+def swap():
+    while not done.is_set():
+        for name in ("ours", "theirs"):
+            os.rename(f"{store}/{name}.recipe", f"{store}/swapped.recipe")
+            os.rename(f"{store}/swapped.recipe", f"{store}/{name}.recipe")
+
+
+swapper = threading.Thread(target=swap)
+swapper.start()
+served = 0
+for _ in range(20000):
+    try:
+        served += "unet" in os.listdir(f"{shown}/swapped")
+    except OSError:
+        pass
+done.set()
+swapper.join()
+assert served == 0, f"served {served} times"
+EOS
+}
+
 run_case "of another user" of_another_user
+run_case "of who may not read" of_who_may_not_read
+run_case "of users that change" of_changing_users
 run_case "files that are not there" no_files
 run_case "what the recipe says" the_text
 run_case "recipes that name themselves" loops
