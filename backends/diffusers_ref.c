@@ -471,6 +471,7 @@ step_inside(struct walk *w, struct mlc_found *ret)
                     : e.kind == MLC_KIND_INLINE ? e.text_len
                                                 : e.size;
         ret->identity = identify(d, path, &e, &st, ret);
+        ret->content = e.content;
         ret->text = mlc_steal(&e.text);
         ret->path = strdup(path);
         r = ret->path ? 1 : -ENOMEM;
@@ -790,12 +791,18 @@ mlc_found_open(const struct mlc_found *f, struct mlc_ask *ask,
 {
     struct mlc_source *s = NULL;
     struct mlc_object *obj;
+    uint64_t content;
     int fd, r;
 
     if (f->kind == MLC_KIND_OBJECT) {
         r = mlc_domain_locate(f->domain, f->path, ask, &obj);
         if (r < 0)
             return r;
+        content = mlc_object_content(obj);
+        if (content && content != f->content) {
+            mlc_object_unref(obj);
+            return -ESTALE;
+        }
         r = mlc_source_new_object(obj, &s);
     } else {
         fd = open_on_disk(f);

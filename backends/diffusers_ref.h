@@ -30,6 +30,7 @@ struct mlc_found {
     char *text; /* PRIVATE: the path below privfd; INLINE: the bytes */
     uint64_t size;
     uint64_t identity; /* equal means the same bytes */
+    uint64_t content;  /* OBJECT: as in mlc_entry */
     bool is_pinned;    /* LOCAL: its name alone tells its content */
 };
 
