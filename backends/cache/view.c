@@ -273,10 +273,18 @@ static int
 want_run(struct mlc_view *v, const struct run *run, struct mlc_ask *ask)
 {
     const struct mlc_extent *e = run->extent;
+    uint64_t from, stop;
 
-    if (e->ops)
-        return e->ops->want(e->arg, v->sources, run->from, (size_t)run->len,
+    if (e->ops) {
+        /* Blocks are made whole. */
+        from = run->from / e->block_len * e->block_len;
+        stop = (run->from + run->len + e->block_len - 1) / e->block_len *
+               e->block_len;
+        if (stop > e->end - e->begin)
+            stop = e->end - e->begin;
+        return e->ops->want(e->arg, v->sources, from, (size_t)(stop - from),
                             ask);
+    }
     return mlc_source_want(v->sources[e->source], run->from, run->len, ask);
 }
 
