@@ -20,7 +20,7 @@
 #include "backends/util/log.h"
 
 /* Bytes that are computed at a time: some rows. */
-#define BLOCK ((uint64_t)1024 * 1024)
+#define BLOCK ((uint64_t)4 * 1024 * 1024)
 /* More is no model's, and would have to be in memory at once. */
 #define MAX_ROW     ((uint64_t)16 * 1024 * 1024)
 #define MAX_FACTORS ((uint64_t)64 * 1024 * 1024)

@@ -630,7 +630,7 @@ spacy_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
         r = mlc_zip_find(x->zip, path, &m);
     if (r < 0)
         return r == -EISDIR ? -ESTALE : r;
-    if (mlc_spacy_is_bad(s, w, path))
+    if (mlc_spacy_is_bad(s, w, path) || mlc_spacy_is_condemned(s, w, x))
         return -EIO;
     r = mlc_spacy_file(s, w, x, m, ret);
     if (r < 0)

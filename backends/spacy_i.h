@@ -51,6 +51,7 @@ struct mlc_spacy_parts;  /* what has come of an index, spacy_index.c */
 
 /* A wheel that somebody asked about; never freed before the end. */
 struct mlc_spacy_wheel {
+    struct mlc_spacy *s;                  /* immutable */
     struct mlc_spacy_wheel *next;         /* spacy.lock */
     char name[MLC_SPACY_NAME_MAX + 1];    /* immutable */
     char version[MLC_SPACY_NAME_MAX + 1]; /* immutable */
@@ -66,8 +67,12 @@ struct mlc_spacy_wheel {
     size_t n_bad;      /* lock */
     int64_t bad_ms;    /* lock; monotonic; until when they are believed */
     struct mlc_spacy_whole *whole; /* lock; NULL: nobody asked for all of it */
-    unsigned n_jumps; /* lock; ranges asked for out of turn meanwhile */
-    bool is_spent;    /* lock; all files came home: its own bytes may go */
+    unsigned n_jumps;      /* lock; ranges asked for out of turn meanwhile */
+    struct mlc_digest sum; /* lock; what spaCy says; kind NONE: nothing */
+    bool is_sum_asked;     /* lock; it has answered */
+    uint64_t condemned;    /* lock; the identity that has another sum; 0 */
+    int64_t condemned_ms;  /* lock; monotonic; until when that is believed */
+    bool is_spent;         /* lock; all files came home: its own bytes may go */
 };
 
 struct mlc_spacy {
@@ -157,6 +162,20 @@ bool mlc_spacy_is_bad(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
                       const char *path);
 /* The pool has stopped: what was under way. */
 void mlc_spacy_unpacks_free(struct mlc_spacy *s);
+
+/* --- spacy_sum.c: the checksum of a release ------------------------------- */
+
+/* 0: *ret is the wheel's SHA-256, as spaCy published it; -EAGAIN; else nobody
+ * says what it is. */
+int mlc_spacy_sum_need(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
+                       struct mlc_ask *ask, struct mlc_digest *ret);
+/* The wheel has another: its files go, and are -EIO for a while. */
+void mlc_spacy_condemn(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
+                       struct mlc_spacy_index *x);
+bool mlc_spacy_is_condemned(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
+                            const struct mlc_spacy_index *x);
+/* A file of the wheel has come home: too late? */
+void mlc_spacy_drop_condemned(struct mlc_spacy_wheel *w, const char *home);
 
 /* --- spacy_whole.c -------------------------------------------------------- */
 

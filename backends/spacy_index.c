@@ -102,6 +102,7 @@ mlc_spacy_wheel_get(struct mlc_spacy *s, const char *name, const char *version)
     w = calloc(1, sizeof(*w));
     if (!w)
         return NULL;
+    w->s = s;
     snprintf(w->name, sizeof(w->name), "%s", name);
     snprintf(w->version, sizeof(w->version), "%s", version);
     memcpy(w->stem, stem, sizeof(stem));

@@ -711,8 +711,12 @@ unpack_new(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
 static void
 on_published(void *arg, const char *home, int r)
 {
-    if (r == 0)
-        mlc_spacy_table_leave(arg);
+    struct mlc_spacy_wheel *w = arg;
+
+    if (r < 0)
+        return;
+    mlc_spacy_drop_condemned(w, home);
+    mlc_spacy_table_leave(w->s);
 }
 
 int
@@ -745,7 +749,7 @@ mlc_spacy_file(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
     spec.mode = 0666;
     spec.mtime_ms = x->mtime_ms;
     spec.published = on_published;
-    spec.published_arg = s;
+    spec.published_arg = w;
     return mlc_store_get(s->d->store, &spec, ret);
 }
 

@@ -2,8 +2,8 @@
 /* Loading a model reads nearly all of its wheel: so the first file opened that
  * is not about the model, but of it, brings the rest in the background.  The
  * wheel's object is held open for that; each of its files, in the order in
- * which they lie in it, is asked for as a reader would; and when all are at
- * home the wheel's own bytes go. */
+ * which they lie in it, is asked for as a reader would; when all are there, the
+ * wheel is held to the checksum of its release, and then its own bytes go. */
 #include "config.h"
 
 #include "backends/spacy_i.h"
@@ -16,6 +16,7 @@
 #include "backends/cache/cache.h"
 #include "backends/spacy_task.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/container.h"
 #include "backends/util/log.h"
 #include "backends/util/path.h"
 
@@ -31,6 +32,9 @@ struct mlc_spacy_whole {
     size_t i;               /* the step's, as all below: the file under way */
     struct mlc_object *obj; /* its object; a reference; open; NULL: not yet */
     bool is_failed;         /* a file could not be had */
+    uint64_t off;           /* the wheel is here up to there */
+    struct mlc_digest sum;  /* what the wheel's is to be */
+    struct mlc_job sum_job;
     atomic_bool is_stopped;
 };
 
@@ -125,23 +129,79 @@ finish(struct mlc_spacy_whole *g)
     mlc_spacy_index_unref(x);
 }
 
+/* --- the checksum --------------------------------------------------------- */
+
+static void
+sum_run(struct mlc_job *job)
+{
+    struct mlc_spacy_whole *g =
+        mlc_container_of(job, struct mlc_spacy_whole, sum_job);
+    struct mlc_digest got;
+    int r;
+
+    r = mlc_digest_fd(mlc_object_fd(g->wheel), MLC_DIGEST_SHA256, g->x->size,
+                      mlc_store_stopping(g->s->d->store), &got);
+    if (r == 0 && !mlc_digest_equal(&got, &g->sum))
+        mlc_spacy_condemn(g->s, g->w, g->x);
+    finish(g);
+}
+
+/* 0: it can be compared; -EAGAIN; else it can't. */
+static int
+need_sum(struct mlc_spacy_whole *g)
+{
+    struct mlc_ask ask = mlc_task_ask(g->task);
+    int r;
+
+    r = mlc_spacy_sum_need(g->s, g->w, &ask, &g->sum);
+    while (r == 0 && g->off < g->x->size) {
+        uint64_t len = g->x->size - g->off;
+
+        if (len > MLC_PIECE)
+            len = MLC_PIECE;
+        r = mlc_object_want(g->wheel, g->off, (size_t)len, &ask);
+        if (r == 0)
+            g->off += len;
+    }
+    return r;
+}
+
+/* --- one step ------------------------------------------------------------- */
+
+/* 0: all files are dealt with; -EAGAIN; else one can't be had. */
+static int
+bring_all(struct mlc_spacy_whole *g)
+{
+    while (g->i < g->n_files) {
+        int r;
+
+        if (atomic_load(&g->is_stopped))
+            return -ECANCELED;
+        r = bring(g, g->files[g->i]);
+        /* One that is damaged says nothing of the others. */
+        if (r < 0 && (r == -EAGAIN ||
+                      !mlc_spacy_is_bad(g->s, g->w, g->files[g->i]->name)))
+            return r;
+        g->i++;
+    }
+    return 0;
+}
+
 static void
 step(void *owner)
 {
     struct mlc_spacy_whole *g = owner;
-    int r = 0;
 
     for (;;) {
-        while (g->i < g->n_files && !atomic_load(&g->is_stopped)) {
-            r = bring(g, g->files[g->i]);
-            if (r == -EAGAIN)
-                break;
-            /* One that is damaged says nothing of the others. */
-            if (r < 0 && !mlc_spacy_is_bad(g->s, g->w, g->files[g->i]->name)) {
-                g->is_failed = true;
-                break;
-            }
-            g->i++;
+        int r = bring_all(g);
+
+        g->is_failed = r < 0 && r != -EAGAIN;
+        if (r == 0)
+            r = need_sum(g);
+        if (r == 0) {
+            g->sum_job.run = sum_run;
+            mlc_pool_submit(g->s->d->cache->pool, MLC_LANE_SLOW, &g->sum_job);
+            return;
         }
         if (r != -EAGAIN || atomic_load(&g->is_stopped)) {
             finish(g);
