@@ -244,6 +244,7 @@ open_view(struct mlc_fs *fs, struct mlc_node *n, const char *path,
           struct mlc_op *op, struct mlc_ask *ask, struct mlc_handle *h)
 {
     int r = mlc_domain_view(n->domain, path, ask, &h->view);
+    bool is_whole;
 
     if (r < 0)
         return r;
@@ -254,7 +255,9 @@ open_view(struct mlc_fs *fs, struct mlc_node *n, const char *path,
         mlc_node_detach_all(fs, n);
         return -ESTALE;
     }
-    op->fi.keep_cache = 1;
+    /* Not what was read before its sources were verified. */
+    is_whole = mlc_view_is_whole(h->view);
+    op->fi.keep_cache = atomic_exchange(&n->is_settled, is_whole) && is_whole;
     return 0;
 }
 

@@ -82,6 +82,7 @@ struct mlc_node {
     uint64_t content;         /* immutable; OBJECT, VIEW, INLINE, ... */
     uint64_t size;            /* immutable; not of LOCAL, DIR */
     _Atomic uint64_t present; /* atomic; OBJECT: bytes on disk at last */
+    atomic_bool is_settled;   /* atomic; VIEW: opened last when verified */
     int64_t mtime_ms;         /* immutable; likewise */
     unsigned mode;            /* immutable; permission bits; 0: default */
     char *text;               /* immutable, but for OBJECT -> PRIVATE; owned */

@@ -206,6 +206,15 @@ mlc_view_content(const struct mlc_view *v)
     return v->content;
 }
 
+bool
+mlc_view_is_whole(const struct mlc_view *v)
+{
+    for (unsigned i = 0; i < v->n_sources; i++)
+        if (mlc_source_is_remote(v->sources[i]))
+            return false;
+    return true;
+}
+
 struct mlc_source *const *
 mlc_view_sources(const struct mlc_view *v)
 {
@@ -315,15 +324,6 @@ want(struct mlc_view *v, uint64_t off, uint64_t end, struct mlc_ask *ask)
 /* --- reading ahead ---------------------------------------------------------
  */
 
-static bool
-has_remote(const struct mlc_view *v)
-{
-    for (unsigned i = 0; i < v->n_sources; i++)
-        if (mlc_source_is_remote(v->sources[i]))
-            return true;
-    return false;
-}
-
 /* What is to be asked for beyond [off, end), which is read now. */
 static bool
 move_window_locked(struct mlc_view *v, uint64_t off, uint64_t end,
@@ -358,7 +358,7 @@ read_ahead(struct mlc_view *v, uint64_t off, uint64_t end)
     uint64_t from, to;
     bool is_due;
 
-    if (!has_remote(v) || atomic_load(&v->ahead->wait.is_dead))
+    if (mlc_view_is_whole(v) || atomic_load(&v->ahead->wait.is_dead))
         return;
     pthread_mutex_lock(&v->lock);
     is_due = move_window_locked(v, off, end, &from, &to);

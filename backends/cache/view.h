@@ -13,6 +13,7 @@
 #ifndef MLC_CACHE_VIEW_H
 #define MLC_CACHE_VIEW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -70,6 +71,8 @@ void mlc_view_unref(struct mlc_view *v); /* takes NULL */
 void mlc_view_stop(struct mlc_view *v);
 uint64_t mlc_view_size(const struct mlc_view *v);
 uint64_t mlc_view_content(const struct mlc_view *v);
+/* Are all of its sources' bytes here, and found right? */
+bool mlc_view_is_whole(const struct mlc_view *v);
 /* Those given to mlc_view_new(). */
 struct mlc_source *const *mlc_view_sources(const struct mlc_view *v);
 /* Monotonic time of the last byte that came for it. */
