@@ -20,6 +20,7 @@
 
 #include "backends/cache/blocks.h"
 #include "backends/cache/cache.h"
+#include "backends/cache/kept.h"
 #include "backends/cache/source.h"
 #include "backends/format/recipe.h"
 #include "backends/util/cleanup.h"
@@ -37,6 +38,9 @@
 /* Of memory=, for tensors that were merged. */
 #define BLOCKS_SHARE 4
 #define MIN_BLOCKS   ((uint64_t)4 << 20)
+/* Merged tensors on disk, below privfd. */
+#define KEPT     "merged"
+#define MAX_KEPT ((uint64_t)8 << 30)
 
 MLC_DEFINE_CLEANUP(model, struct mlc_dc_model *, mlc_dc_model_unref);
 
@@ -512,8 +516,14 @@ dc_open(struct mlc_domain *d)
     int r;
 
     dc->d = d;
+    if (d->privfd >= 0 && !d->is_read_only) {
+        r = mlc_kept_new(d->privfd, KEPT, MAX_KEPT, &dc->kept);
+        if (r < 0) /* computed each time, then */
+            mlc_warn("%s/: can't be used: %s", KEPT, strerror(-r));
+    }
     r = mlc_blocks_new(d->cache->pool, d->cache->budget,
-                       share > MIN_BLOCKS ? share : MIN_BLOCKS, &dc->blocks);
+                       share > MIN_BLOCKS ? share : MIN_BLOCKS, dc->kept,
+                       &dc->blocks);
     if (r < 0)
         return r;
     pthread_mutex_init(&dc->lock, NULL);
@@ -529,6 +539,7 @@ dc_close(struct mlc_domain *d)
     if (!dc->is_open)
         return;
     mlc_blocks_free(dc->blocks);
+    mlc_kept_free(dc->kept);
     while (dc->n_models > 0)
         mlc_dc_model_unref(dc->models[--dc->n_models]);
     while (dc->n_heads > 0)

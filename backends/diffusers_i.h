@@ -32,6 +32,7 @@
 #define MLC_DC_MAX_HEADER ((size_t)16 << 20)
 
 struct mlc_blocks;
+struct mlc_kept;
 
 /* A safetensors file's header, or why it is none. */
 struct mlc_dc_head {
@@ -76,6 +77,7 @@ struct mlc_dc_model {
 struct mlc_dc {
     struct mlc_domain *d;      /* immutable */
     struct mlc_blocks *blocks; /* immutable */
+    struct mlc_kept *kept;     /* immutable; NULL: nothing is kept on disk */
     bool is_open;              /* immutable */
     pthread_mutex_t lock;      /* level 2; all below */
     uint64_t tick;

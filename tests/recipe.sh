@@ -73,3 +73,42 @@ assert_same_weights() {
         assert_same "$1/$file" "$2/$file"
     done
 }
+
+# lora FILE RANK [TRANSFORMATION]: of one attention projection and of what is in
+# no model; factors whose products are exact in float32.
+lora() {
+    "$python" - "$@" <<'EOS'
+import json, random, struct, sys
+
+path, rank, *how = sys.argv[1:]
+rank, rng = int(rank), random.Random(path)
+stem = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+up = [[rng.choice((-1, 0, 1)) for _ in range(rank)] for _ in range(32)]
+down = [[rng.choice((-1, 0, 1)) for _ in range(32)] for _ in range(rank)]
+tensors = {
+    f"{stem}.lora_up.weight": ([32, rank], [v for row in up for v in row]),
+    f"{stem}.lora_down.weight": ([rank, 32], [v for row in down for v in row]),
+    f"{stem}.alpha": ([], [rank]),
+}
+if "unmatched" in how:
+    tensors["lora_unet_nowhere.lora_up.weight"] = ([2, 1], [1, 1])
+    tensors["lora_unet_nowhere.lora_down.weight"] = ([1, 2], [1, 1])
+if "dora" in how:
+    tensors[f"{stem}.dora_scale"] = ([32, 1], [1] * 32)
+if "half" in how:
+    del tensors[f"{stem}.lora_up.weight"]
+if "shape" in how:
+    tensors[f"{stem}.lora_up.weight"] = ([16, rank], [0] * (16 * rank))
+if "other" in how:
+    tensors = {key.replace("to_q", "to_nothing"): value for key, value in tensors.items()}
+header, data = {}, b""
+for name, (shape, values) in tensors.items():
+    raw = struct.pack(f"<{len(values)}f", *values)
+    header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+    data += raw
+text = json.dumps(header).encode()
+with open(path, "wb") as file:
+    file.write(struct.pack("<Q", len(text)) + text + data)
+json.dump({"up": up, "down": down}, open(path + ".json", "w"))
+EOS
+}

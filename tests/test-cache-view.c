@@ -312,9 +312,9 @@ setup(void **state)
     f->bytes = make_bytes(SIZE, 1);
     pthread_mutex_init(&f->lock, NULL);
     mlc_cond_init(&f->cond);
-    assert_int_equal(
-        mlc_blocks_new(f->bench.pool, f->bench.budget, 4u << 20, &f->blocks),
-        0);
+    assert_int_equal(mlc_blocks_new(f->bench.pool, f->bench.budget, 4u << 20,
+                                    NULL, &f->blocks),
+                     0);
     *state = f;
     return 0;
 }
@@ -413,8 +413,9 @@ blocks_take_no_more_than_their_share(void **state)
     struct mlc_blocks *all = f->blocks;
     struct mlc_view *v;
 
-    assert_int_equal(
-        mlc_blocks_new(f->bench.pool, f->bench.budget, 250000, &f->blocks), 0);
+    assert_int_equal(mlc_blocks_new(f->bench.pool, f->bench.budget, 250000,
+                                    NULL, &f->blocks),
+                     0);
     v = make_view(f, file_source(f));
     for (unsigned i = 0; i < 3; i++) {
         for (uint64_t off = 0; off < PLUS; off += 50000)

@@ -98,6 +98,19 @@ a_lone_number_is_a_path(void **state)
     mlc_recipe_done(&r);
 }
 
+/* It was the scale all the same, and infinite. */
+static void
+a_number_beyond_all_is_part_of_the_path(void **state)
+{
+    struct mlc_recipe r;
+    char *err;
+
+    assert_int_equal(parse("checkpoint=a\nlora = b 1e999\n", &r, &err), 0);
+    assert_string_equal(r.loras[0].path, "b 1e999");
+    assert_true(r.loras[0].scale == 1);
+    mlc_recipe_done(&r);
+}
+
 static void
 what_is_not_understood_is_refused_by_line(void **state)
 {
@@ -164,6 +177,7 @@ main(void)
         cmocka_unit_test(every_key_is_understood),
         cmocka_unit_test(defaults_are_set),
         cmocka_unit_test(a_lone_number_is_a_path),
+        cmocka_unit_test(a_number_beyond_all_is_part_of_the_path),
         cmocka_unit_test(what_is_not_understood_is_refused_by_line),
         cmocka_unit_test(bytes_of_any_kind_are_refused),
         cmocka_unit_test(its_length_is_bounded),

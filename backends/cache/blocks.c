@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "backends/cache/budget.h"
+#include "backends/cache/kept.h"
 #include "backends/cache/pool.h"
 #include "backends/cache/view.h"
 #include "backends/util/cleanup.h"
@@ -18,8 +19,8 @@
 #define N_BUCKETS 1024
 /* Buffers that are used again: fresh memory costs as much as a merge of small
  * rank. */
-#define N_SPARE   4
-#define SPARE_LEN ((size_t)1024 * 1024)
+#define N_SPARE   2
+#define SPARE_LEN ((size_t)4 * 1024 * 1024)
 /* One that was made for somebody who never came back for it. */
 #define FRESH_MS   5000
 #define FAILURE_MS 1000
@@ -48,6 +49,7 @@ struct block {
 struct mlc_blocks {
     struct mlc_pool *pool;
     struct mlc_budget *budget;
+    struct mlc_kept *kept;
     uint64_t max;
     pthread_mutex_t lock;
     uint64_t used; /* lock; bytes */
@@ -59,7 +61,8 @@ struct mlc_blocks {
 
 int
 mlc_blocks_new(struct mlc_pool *pool, struct mlc_budget *budget,
-               uint64_t max_bytes, struct mlc_blocks **ret)
+               uint64_t max_bytes, struct mlc_kept *kept,
+               struct mlc_blocks **ret)
 {
     struct mlc_blocks *b = calloc(1, sizeof(*b));
 
@@ -68,6 +71,7 @@ mlc_blocks_new(struct mlc_pool *pool, struct mlc_budget *budget,
     b->pool = pool;
     b->budget = budget;
     b->max = max_bytes;
+    b->kept = kept;
     pthread_mutex_init(&b->lock, NULL);
     *ret = b;
     return 0;
@@ -233,11 +237,13 @@ make_run(struct mlc_job *job)
     struct mlc_blocks *b = k->all;
     const struct mlc_extent *e = k->extent;
     struct mlc_waitlist who;
+    bool is_kept = mlc_kept_get(b->kept, k->key, k->off, k->data, k->len);
     struct mlc_view *view;
-    int r;
+    int r = 0;
 
-    r = e->ops->make(e->arg, mlc_view_sources(k->view), k->off, k->len,
-                     k->data);
+    if (!is_kept)
+        r = e->ops->make(e->arg, mlc_view_sources(k->view), k->off, k->len,
+                         k->data);
     pthread_mutex_lock(&b->lock);
     k->state = r < 0 ? FAILED : READY;
     k->r = r;
@@ -248,6 +254,8 @@ make_run(struct mlc_job *job)
     pthread_mutex_unlock(&b->lock);
     mlc_waitlist_wake(&who);
     mlc_view_unref(view);
+    if (r == 0 && !is_kept)
+        mlc_kept_put(b->kept, k->key, k->off, k->data, k->len);
     block_unref(k);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Blocks: computed bytes of views, kept in memory while there is room.
+/* Blocks: computed bytes of views, in memory while there is room, and kept on
+ * disk (kept.h).
  *
  * A block is made once, on a SLOW pool thread, whoever asks for it; those who
  * wait are woken when it is there.  A failure is told to whoever asks within
@@ -16,13 +17,16 @@
 
 struct mlc_budget;
 struct mlc_extent;
+struct mlc_kept;
 struct mlc_pool;
 struct mlc_view;
 
 struct mlc_blocks;
 
+/* kept: borrowed; NULL: nothing is kept on disk. */
 int mlc_blocks_new(struct mlc_pool *pool, struct mlc_budget *budget,
-                   uint64_t max_bytes, struct mlc_blocks **ret);
+                   uint64_t max_bytes, struct mlc_kept *kept,
+                   struct mlc_blocks **ret);
 /* After mlc_pool_stop(). */
 void mlc_blocks_free(struct mlc_blocks *b); /* takes NULL */
 

@@ -70,16 +70,20 @@ trim(char *text)
     return text;
 }
 
-/* A plain decimal number, all of text. */
+/* A plain decimal number, all of text; else *ret stays. */
 static bool
 parse_number(const char *text, double *ret)
 {
+    double value;
     char *end;
 
     if (!*text || text[strspn(text, "+-.0123456789eE")])
         return false;
-    *ret = strtod(text, &end);
-    return *end == '\0' && isfinite(*ret);
+    value = strtod(text, &end);
+    if (*end != '\0' || !isfinite(value))
+        return false;
+    *ret = value;
+    return true;
 }
 
 static int
