@@ -237,7 +237,9 @@ make_run(struct mlc_job *job)
     struct mlc_blocks *b = k->all;
     const struct mlc_extent *e = k->extent;
     struct mlc_waitlist who;
-    bool is_kept = mlc_kept_get(b->kept, k->key, k->off, k->data, k->len);
+    bool is_kept = mlc_kept_get(b->kept, e->key, k->off, k->data, k->len);
+    /* Of what was verified alone. */
+    bool is_to_keep = !is_kept && k->key == e->key;
     struct mlc_view *view;
     int r = 0;
 
@@ -254,7 +256,7 @@ make_run(struct mlc_job *job)
     pthread_mutex_unlock(&b->lock);
     mlc_waitlist_wake(&who);
     mlc_view_unref(view);
-    if (r == 0 && !is_kept)
+    if (r == 0 && is_to_keep)
         mlc_kept_put(b->kept, k->key, k->off, k->data, k->len);
     block_unref(k);
 }
@@ -269,7 +271,7 @@ block_new(struct mlc_blocks *b, struct mlc_view *v, const struct mlc_extent *e,
         return NULL;
     k->all = b;
     k->extent = e;
-    k->key = e->key;
+    k->key = mlc_view_key(v, e);
     k->index = index;
     k->off = index * e->block_len;
     k->len = e->end - e->begin - k->off < e->block_len
@@ -320,14 +322,14 @@ look_locked(struct mlc_blocks *b, struct block *k, struct mlc_ask *ask,
 
 /* What is known of it; *ret_is_known false: it has to be made. */
 static int
-look(struct mlc_blocks *b, const struct mlc_extent *e, uint64_t index,
-     struct mlc_ask *ask, bool *ret_is_known, struct block **ret)
+look(struct mlc_blocks *b, uint64_t key, uint64_t index, struct mlc_ask *ask,
+     bool *ret_is_known, struct block **ret)
 {
     struct block *k, *stale = NULL;
     int r = 0;
 
     pthread_mutex_lock(&b->lock);
-    k = find_locked(b, e->key, index);
+    k = find_locked(b, key, index);
     if (k && k->state == FAILED && mlc_mono_ms() - k->done_ms > FAILURE_MS) {
         remove_locked(b, k);
         stale = mlc_steal(&k);
@@ -352,7 +354,7 @@ make(struct mlc_blocks *b, struct mlc_view *v, const struct mlc_extent *e,
     if (!k)
         return -ENOMEM;
     pthread_mutex_lock(&b->lock);
-    other = find_locked(b, e->key, index);
+    other = find_locked(b, k->key, index);
     if (other) {
         r = look_locked(b, other, ask, ret);
     } else {
@@ -381,7 +383,7 @@ mlc_blocks_read(struct mlc_blocks *b, struct mlc_view *v,
     bool is_known;
     int r;
 
-    r = look(b, e, index, ask, &is_known, &k);
+    r = look(b, mlc_view_key(v, e), index, ask, &is_known, &k);
     if (r == 0 && !is_known)
         r = make(b, v, e, index, ask, &k);
     if (r < 0)

@@ -43,6 +43,7 @@ struct mlc_view {
     struct mlc_source **sources;
     unsigned n_sources;
     uint64_t content;
+    uint64_t salt; /* of its keys; 0: it was whole when it was opened */
     struct mlc_blocks *blocks;
     struct ahead *ahead; /* a reference */
     pthread_mutex_t lock;
@@ -134,6 +135,9 @@ ahead_get_wait(struct mlc_ask *ask)
     return &((struct ahead *)ask->arg)->wait;
 }
 
+/* Of views whose bytes may yet be found damaged: each its own. */
+static atomic_uint_fast64_t last_salt;
+
 int
 mlc_view_new(struct mlc_view_plan *plan, struct mlc_source *const *sources,
              unsigned n_sources, uint64_t content, struct mlc_blocks *blocks,
@@ -161,6 +165,9 @@ mlc_view_new(struct mlc_view_plan *plan, struct mlc_source *const *sources,
         memcpy(v->sources, sources, n_sources * sizeof(sources[0]));
     v->n_sources = n_sources;
     v->content = content;
+    if (!mlc_view_is_whole(v))
+        v->salt = (atomic_fetch_add(&last_salt, 1) + 1) *
+                  UINT64_C(0x9e3779b97f4a7c15);
     v->blocks = blocks;
     *ret = v;
     return 0;
@@ -213,6 +220,12 @@ mlc_view_is_whole(const struct mlc_view *v)
         if (mlc_source_is_remote(v->sources[i]))
             return false;
     return true;
+}
+
+uint64_t
+mlc_view_key(const struct mlc_view *v, const struct mlc_extent *e)
+{
+    return e->key ^ v->salt;
 }
 
 struct mlc_source *const *

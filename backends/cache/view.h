@@ -73,6 +73,9 @@ uint64_t mlc_view_size(const struct mlc_view *v);
 uint64_t mlc_view_content(const struct mlc_view *v);
 /* Are all of its sources' bytes here, and found right? */
 bool mlc_view_is_whole(const struct mlc_view *v);
+/* The extent's key, for blocks: the view's own where it was not whole when it
+ * was opened, since what it read may turn out to be damaged. */
+uint64_t mlc_view_key(const struct mlc_view *v, const struct mlc_extent *e);
 /* Those given to mlc_view_new(). */
 struct mlc_source *const *mlc_view_sources(const struct mlc_view *v);
 /* Monotonic time of the last byte that came for it. */
