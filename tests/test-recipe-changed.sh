@@ -58,6 +58,18 @@ touched() {
     check touched touch -d '2001-01-01'
 }
 
+# Overwritten, and its time set back to what it was.
+time_restored() {
+    local file=$tmp/made/restored.safetensors
+    cp "$tmp/made/a.safetensors" "$file"
+    touch -r "$file" "$tmp/stamp"
+    write_recipe restored "checkpoint = $file" "config = $tmp/made/config"
+    cat "$converted/restored/$unet" >/dev/null
+    cp "$tmp/made/b.safetensors" "$file"
+    touch -r "$tmp/stamp" "$file"
+    after restored
+}
+
 # Replaced by rename, or deleted, it is read on as it was.
 replaced() {
     local file=$tmp/made/moved.safetensors fd
@@ -121,6 +133,7 @@ EOS
 run_case "overwritten" overwritten
 run_case "cut" cut
 run_case "only touched" touched
+run_case "its time restored" time_restored
 run_case "replaced by rename" replaced
 run_case "overwritten all the time" never_mixed
 unmount "$mnt"

@@ -116,9 +116,13 @@ mlc_source_label(const struct mlc_source *s)
 uint64_t
 mlc_file_identity(const struct stat *st)
 {
-    uint64_t key[5] = {st->st_dev, st->st_ino, (uint64_t)st->st_size,
-                       (uint64_t)st->st_mtim.tv_sec,
-                       (uint64_t)st->st_mtim.tv_nsec};
+    uint64_t key[] = {st->st_dev,
+                      st->st_ino,
+                      (uint64_t)st->st_size,
+                      (uint64_t)st->st_mtim.tv_sec,
+                      (uint64_t)st->st_mtim.tv_nsec,
+                      (uint64_t)st->st_ctim.tv_sec,
+                      (uint64_t)st->st_ctim.tv_nsec};
 
     return XXH3_64bits(key, sizeof(key)) | 1;
 }

@@ -32,7 +32,8 @@ void mlc_source_unref(struct mlc_source *s); /* takes NULL */
 uint64_t mlc_source_size(const struct mlc_source *s);
 const char *mlc_source_label(const struct mlc_source *s);
 /* What tells the content of a file on disk from another: of its device, number,
- * size and time of modification.  0 is none. */
+ * size and times of modification and change (the first of which anybody may
+ * set).  0 is none. */
 uint64_t mlc_file_identity(const struct stat *st);
 /* Of the file that the source has; 0 of an object. */
 uint64_t mlc_source_identity(const struct mlc_source *s);
