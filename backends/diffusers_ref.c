@@ -859,10 +859,19 @@ static bool
 is_hub_id(const struct mlc_domain *d, const char *config)
 {
     mlc_autofree char *id = strndup(config, strcspn(config, "@"));
-    const char *rest;
+    mlc_autoclose int fd = -1;
+    const struct mlc_domain *root;
+    const struct mlc_base *base;
+    const char *rest, *rel;
 
-    return id && strchr(id, '/') && mlc_hf_id_is_valid(id) &&
-           d->find(d, id, &rest) && rest == id;
+    if (!id || !strchr(id, '/') || !mlc_hf_id_is_valid(id))
+        return false;
+    root = d->find(d, id, &rest);
+    if (!root || rest != id) /* in a domain */
+        return false;
+    base = mlc_domain_base(root, config, &rel);
+    fd = mlc_open_beneath(base->fd, rel, O_PATH | O_DIRECTORY, 0);
+    return fd < 0;
 }
 
 char *

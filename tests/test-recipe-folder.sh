@@ -80,6 +80,16 @@ with open(sys.argv[1], "rb") as a, open(sys.argv[2], "rb") as b:
 EOS
 }
 
+# A folder of the mount, whose path could be the name of a repository.
+config_in_the_mount() {
+    mkdir "$mnt/my"
+    cp -r "$tmp/made/config" "$mnt/my/config"
+    write_recipe near "checkpoint = $tmp/made/m.safetensors" "config = my/config"
+    assert_same_weights "$dream" "$converted/near"
+    rm "$converted/near.recipe"
+}
+
+run_case "its configuration in the mount" config_in_the_mount
 run_case "its listing" listed
 run_case "its tensors" taken_from_the_checkpoint
 run_case "takes no space" on_no_disk

@@ -10,7 +10,8 @@
 #   random  4 KiB reads all over it (fio), against bindfs
 #   ls      `ls -l` of 2,000 entries, against bindfs
 #   rss     memory of a daemon that did a little of everything
-#   view    a UNet as a recipe shows it, against the same bytes of its checkpoint
+#   view    a UNet as a recipe shows it, against the same bytes of its checkpoint;
+#           how long the first open of an SDXL folder takes
 #   merge   LoRAs of rank 64 merged into base weights on one core, against torch
 #           where the virtual environment "models" is there
 #
@@ -368,17 +369,27 @@ row_rss() {
     done
 }
 
-# The checkpoint has holes for data: it is the mount's part that is measured.
+# make_model NAME FAMILY: its checkpoint, configuration and recipe.  The
+# checkpoint has holes for data: it is the mount's part that is measured.
+make_model() {
+    local make=("$python" "$srcdir/tests/checkpoint.py")
+    "${make[@]}" make "$tmp/views/$1.safetensors" --family "$2" --size full
+    "${make[@]}" configs "$tmp/views/$1-config" --family "$2" --size full
+    printf '%s\n' "checkpoint = $1.safetensors" "config = $1-config" \
+        >"$tmp/views/diffusers_converted/$1.recipe"
+}
+
 row_view() {
     local i unet=diffusers_converted/m/unet/diffusion_pytorch_model.safetensors bytes
-    local make=("$python" "$srcdir/tests/checkpoint.py")
     mkdir -p "$tmp/views/diffusers_converted"
-    "${make[@]}" make "$tmp/views/m.safetensors" --family sd1 --size full
-    "${make[@]}" configs "$tmp/views/config" --family sd1 --size full
-    printf '%s\n' "checkpoint = m.safetensors" "config = config" \
-        >"$tmp/views/diffusers_converted/m.recipe"
+    make_model m sd1
+    make_model xl sdxl
     for ((i = 0; i < rounds; i++)); do
         mount_ready "$tmp/views" "$mnt" offline
+        # The recipe, the checkpoint's header and the layout of all parts.
+        time_of head -c 1 "${mnt}/${unet/converted\/m/converted/xl}" >/dev/null
+        note "view, first open of SDXL" ours ms less 50 \
+            "$(awk -v us="$took" 'BEGIN { print us / 1000 }')"
         cat "$tmp/views/m.safetensors" >/dev/null
         bytes=$(stat -c %s "$mnt/$unet")
         time_of read_all "$mnt/$unet"
