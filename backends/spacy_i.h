@@ -187,7 +187,8 @@ void mlc_spacy_whole_start(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
 void mlc_spacy_whole_stop(struct mlc_spacy *s, struct mlc_spacy_wheel *w);
 /* The pool has stopped: what was under way.  Takes NULL. */
 void mlc_spacy_whole_free(struct mlc_spacy_whole *g);
-/* Frees what a killed daemon left of a wheel whose files are all at home. */
+/* Frees what a killed daemon left of a wheel whose files are all at home, once
+ * its sum was compared. */
 void mlc_spacy_tidy(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
                     struct mlc_spacy_index *x);
 /* Does what lies at the file's home look as we would put it there? */

@@ -411,6 +411,7 @@ mlc_spacy_index_drop(struct mlc_spacy *s, struct mlc_spacy_wheel *w)
     old = mlc_steal(&w->old);
     p = mlc_steal(&w->parts);
     w->is_stale = false;
+    w->is_sum_asked = false; /* another wheel has another */
     w->want_from = w->want_to = 0;
     w->n_bad = 0;
     w->failed_ms = 0;

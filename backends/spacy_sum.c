@@ -174,7 +174,7 @@ mlc_spacy_drop_condemned(struct mlc_spacy_wheel *w, const char *home)
     bool is_condemned;
 
     pthread_mutex_lock(&w->s->lock);
-    is_condemned = w->condemned != 0;
+    is_condemned = w->index && w->index->identity == w->condemned;
     pthread_mutex_unlock(&w->s->lock);
     if (is_condemned)
         unlinkat(w->s->d->bases[0].fd, home, 0);

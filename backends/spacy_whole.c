@@ -141,6 +141,8 @@ sum_run(struct mlc_job *job)
 
     r = mlc_digest_fd(mlc_object_fd(g->wheel), MLC_DIGEST_SHA256, g->x->size,
                       mlc_store_stopping(g->s->d->store), &got);
+    /* Given up, the wheel's bytes stay for another time. */
+    g->is_failed = r < 0;
     if (r == 0 && !mlc_digest_equal(&got, &g->sum))
         mlc_spacy_condemn(g->s, g->w, g->x);
     finish(g);
@@ -203,7 +205,9 @@ step(void *owner)
             mlc_pool_submit(g->s->d->cache->pool, MLC_LANE_SLOW, &g->sum_job);
             return;
         }
-        if (r != -EAGAIN || atomic_load(&g->is_stopped)) {
+        if (atomic_load(&g->is_stopped))
+            g->is_failed = true;
+        if (r != -EAGAIN || g->is_failed) {
             finish(g);
             return;
         }
@@ -280,6 +284,15 @@ is_all_here(const struct mlc_spacy_whole *g)
     return true;
 }
 
+/* All of the wheel's own bytes: they go when its sum was compared. */
+static bool
+is_wheel_here(const struct mlc_spacy_whole *g)
+{
+    mlc_autofree char *key = mlc_spacy_key(g->w, g->x, NULL);
+
+    return key && mlc_store_present(g->s->d->store, key) == g->x->size;
+}
+
 void
 mlc_spacy_tidy(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
                struct mlc_spacy_index *x)
@@ -295,7 +308,9 @@ mlc_spacy_tidy(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
     if (!g.files)
         return;
     collect_files(&g);
-    if (is_all_here(&g))
+    if (is_all_here(&g) && s->d->cache->fetch.is_whole && is_wheel_here(&g))
+        mlc_spacy_whole_start(s, w, x);
+    else if (is_all_here(&g))
         mlc_spacy_wheel_drop(s, w, x);
     free(g.files);
 }
@@ -321,7 +336,8 @@ whole_new(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
     if (!g->files || !g->task)
         return NULL;
     collect_files(g);
-    if (is_all_here(g) || mlc_spacy_wheel_object(s, w, x, &wheel) < 0)
+    if ((is_all_here(g) && !is_wheel_here(g)) ||
+        mlc_spacy_wheel_object(s, w, x, &wheel) < 0)
         return NULL;
     mlc_object_open(wheel);
     g->wheel = wheel;

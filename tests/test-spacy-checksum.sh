@@ -47,15 +47,61 @@ right() {
     unmount "$mnt"
 }
 
-wrong() {
+falsify() {
     sed -i -E "s/(\"checksum_whl\": \")[0-9a-f]+/\1$(sha256sum </dev/null |
         cut -d ' ' -f 1)/" "$meta"
+}
+
+wrong() {
+    falsify
     mount_spacy
     read_all "$data" || true
     wait_until 20 is_gone
     assert_error "Input/output error" cat "$data/ner/model"
     [ -d "$data" ] || fail "no directory any more"
     assert_same_tree "$tmp/other/xx_ent_wiki_sm" "$spacy/xx_ent_wiki_sm"
+    unmount "$mnt"
+}
+
+# Killed between the last file's coming home and the comparison.
+killed() {
+    falsify
+    set_faults '{"match": "/meta/", "stall_headers": -1}'
+    mount_spacy
+    read_all "$data"
+    wait_until 20 is_home en_core_web_sm 3.8.0
+    wait_until 20 is_whole
+    kill_daemon "$mnt"
+    clear_faults
+    mount_spacy
+    ls "$data" >/dev/null
+    wait_until 20 is_gone
+    unmount "$mnt"
+}
+is_whole() { # no hole is left
+    local size file
+    size=$(stat -c %s "$(wheel_of en_core_web_sm 3.8.0)")
+    file=$(find "$store/.mlcachefs/objects" -size "${size}c")
+    [ -n "$file" ] && [ $(($(stat -c %b "$file") * 512)) -ge "$size" ]
+}
+
+# The origin has a new wheel, and another sum.
+is_new() {
+    diff -r "$tmp/new/en_core_web_sm" "$model" >/dev/null 2>&1
+}
+replaced() {
+    mount_spacy
+    read_all "$data"
+    wait_until 20 is_loaded
+    rm -r "$model"
+    make_wheel en_core_web_sm 3.8.0 --size 3000000 >/dev/null
+    touch -d tomorrow "$(wheel_of en_core_web_sm 3.8.0)"
+    rm -rf "$tmp/new"
+    extract en_core_web_sm 3.8.0 "$tmp/new"
+    cat "$data/ner/model" >/dev/null 2>&1 || true
+    wait_until 20 is_new
+    wait_until 20 is_loaded
+    assert_equal "complaints" 0 "$(complaints)"
     unmount "$mnt"
 }
 
@@ -76,9 +122,11 @@ useless() { # TEXT
 
 run_case "right" fresh right
 run_case "wrong" fresh wrong
+run_case "killed before" fresh killed
 run_case "none" fresh silent '"status": 404'
 run_case "unreachable" fresh silent '"close": true'
 run_case "no JSON" fresh useless "<html>"
 run_case "no sum" fresh useless '{"checksum": 1}'
 run_case "no digest" fresh useless '{"checksum_whl": "123"}'
+run_case "replaced" fresh replaced
 end_cases
