@@ -21,6 +21,9 @@
 
 /* Bytes that are computed at a time: some rows. */
 #define BLOCK ((uint64_t)4 * 1024 * 1024)
+/* Another number whenever the same inputs give other bytes: merged tensors on
+ * disk outlive a release. */
+#define ARITHMETIC 1
 /* More is no model's, and would have to be in memory at once. */
 #define MAX_ROW     ((uint64_t)16 * 1024 * 1024)
 #define MAX_FACTORS ((uint64_t)64 * 1024 * 1024)
@@ -347,7 +350,7 @@ key_of(const struct mlc_dc_weights *w, const struct part *p,
     const struct mlc_target *g = t->target;
     uint64_t base[] = {identity_of(w, p, 0), g->source_begin, t->rows, t->cols,
                        g->tensor.dtype,      g->transform};
-    uint64_t key = hash_of(base, sizeof(base), 0);
+    uint64_t key = hash_of(base, sizeof(base), ARITHMETIC);
 
     for (size_t i = 0; i < t->n_deltas; i++) {
         const struct delta *x = &t->deltas[i];
