@@ -814,7 +814,8 @@ load_log(struct mlc_web *web, bool *ret_is_sound)
         mlc_warn("web: the index is not one of this version, a new one begins");
         return 0;
     }
-    *ret_is_sound = len > 0 && data[len - 1] == '\n';
+    /* Behind a NUL nothing is read: what was appended there would be lost. */
+    *ret_is_sound = len > 0 && data[len - 1] == '\n' && strlen(data) == len;
     for (p = data + strlen(FIRST_LINE); *p; p = end) {
         struct mlc_web_rec *rec, *old = NULL;
 

@@ -50,3 +50,18 @@ mount_web
 assert_equal "partial bytes" "" "$(names_in "$store/.mlcachefs/objects")"
 assert_same "$served/d/old.bin" "$url/d/old.bin"
 unmount "$mnt"
+
+# A NUL in the middle of the index costs what stands behind it, once.
+"$python" -c '
+import sys
+with open(sys.argv[1], "r+b") as file:
+    file.seek(file.read().index(b"a.txt"))
+    file.write(b"\0")' "$store/.mlcachefs/web/index"
+mount_web
+echo three >"$served/d/c.txt"
+assert_equal "fetched behind it" three "$(cat "$url/d/c.txt")"
+unmount "$mnt"
+mount_web
+assert_equal "known" three "$(cat "$url/d/c.txt")"
+assert_equal "asked once" 1 "$(count_requests --path 'c\.txt')"
+unmount "$mnt"
