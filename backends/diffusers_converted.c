@@ -44,8 +44,7 @@
 
 MLC_DEFINE_CLEANUP(model, struct mlc_dc_model *, mlc_dc_model_unref);
 
-/* --- names -----------------------------------------------------------------
- */
+/* --- names --------------------------------------------------------------- */
 
 /* dgenerate's own: its folders, never ours. */
 static bool
@@ -243,8 +242,7 @@ get_model(struct mlc_dc *dc, const char *name, struct mlc_ask *ask,
     return 0;
 }
 
-/* --- look-up ----------------------------------------------------------------
- */
+/* --- look-up ------------------------------------------------------------- */
 
 static int
 answer_local(const struct stat *local, struct mlc_entry *ret)
@@ -341,8 +339,7 @@ dc_lookup(struct mlc_domain *d, const char *path, const struct stat *local,
     return answer_local(local, ret);
 }
 
-/* --- listings ----------------------------------------------------------------
- */
+/* --- listings ------------------------------------------------------------ */
 
 static int
 list_recipes(const struct mlc_dc *dc, mlc_list_fn *emit, void *arg)
@@ -406,8 +403,7 @@ dc_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     return r;
 }
 
-/* --- bytes -----------------------------------------------------------------
- */
+/* --- bytes --------------------------------------------------------------- */
 
 static int
 open_sources(const struct mlc_dc_model *m, const struct mlc_dc_file *f,
@@ -457,8 +453,7 @@ dc_view(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     return r;
 }
 
-/* --- what happens to names --------------------------------------------------
- */
+/* --- what happens to names ----------------------------------------------- */
 
 /* A recipe was written: what is wrong with it is said in the log, too.  Not of
  * an empty one, which shells close before they write to it. */
@@ -505,8 +500,7 @@ dc_status(struct mlc_domain *d, struct mlc_status *ret)
     ret->entries = dc->n_models;
 }
 
-/* --- begin and end -----------------------------------------------------------
- */
+/* --- begin and end ------------------------------------------------------- */
 
 static int
 dc_open(struct mlc_domain *d)

@@ -61,8 +61,7 @@ refuse(struct build *b, const char *fmt, ...)
     return b->err ? -EBADMSG : -ENOMEM;
 }
 
-/* --- models ----------------------------------------------------------------
- */
+/* --- models -------------------------------------------------------------- */
 
 void
 mlc_dc_model_unref(struct mlc_dc_model *m)
@@ -144,8 +143,7 @@ add_text(struct mlc_dc_model *m, const char *path, const char *text, size_t len)
     return 0;
 }
 
-/* --- what the recipe names -------------------------------------------------
- */
+/* --- what the recipe names ----------------------------------------------- */
 
 struct mlc_ref
 mlc_dc_ref(struct mlc_dc *dc, const struct stat *stamp, struct mlc_ask *ask)
@@ -257,8 +255,7 @@ read_heads(struct build *b)
     return r == 0 && b->is_waiting ? -EAGAIN : r;
 }
 
-/* --- the small files -------------------------------------------------------
- */
+/* --- the small files ----------------------------------------------------- */
 
 /* A file that is shown as the input has it. */
 static int
@@ -425,8 +422,7 @@ take_folder(struct build *b)
     return b->recipe.config ? take_config(b) : take_builtin(b);
 }
 
-/* --- the weights ------------------------------------------------------------
- */
+/* --- the weights --------------------------------------------------------- */
 
 static int
 add_weights_file(struct build *b, const struct mlc_dc_part *part,
@@ -525,8 +521,7 @@ add_texts(struct build *b)
     return r;
 }
 
-/* --- all of it -------------------------------------------------------------
- */
+/* --- all of it ----------------------------------------------------------- */
 
 static int
 read_recipe(struct build *b, const char *name)

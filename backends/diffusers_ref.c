@@ -28,8 +28,7 @@
 #define MAX_REF    ((size_t)4096)
 #define MAX_MOUNTS ((size_t)4 << 20) /* bytes of mountinfo */
 
-/* --- names ---------------------------------------------------------------
- */
+/* --- names --------------------------------------------------------------- */
 
 static bool
 is_url(const char *text)
@@ -195,8 +194,7 @@ parse_hub_name(const char *text, struct hub_name *ret, char **ret_err)
     return 0;
 }
 
-/* --- in the mount ----------------------------------------------------------
- */
+/* --- in the mount -------------------------------------------------------- */
 
 struct walk {
     const struct mlc_ref *ref;
@@ -480,8 +478,7 @@ step_inside(struct walk *w, struct mlc_found *ret)
     return r;
 }
 
-/* --- outside --------------------------------------------------------------
- */
+/* --- outside ------------------------------------------------------------- */
 
 /* Is the file that fd (O_PATH) has on a mount of this program?  Told by the
  * kernel's table, without a question to that mount: it might be our own, seen

@@ -514,8 +514,7 @@ mlc_dc_weights_new(const struct mlc_dc_weights_spec *spec,
     return 0;
 }
 
-/* --- plans -----------------------------------------------------------------
- */
+/* --- plans --------------------------------------------------------------- */
 
 /* Those of the part's tensors, which are in the order of the file. */
 static size_t

@@ -166,8 +166,7 @@ mlc_hf_trees_forget(struct mlc_hf *hf, const char *folder)
             forget_locked(hf, i);
 }
 
-/* --- listings under way ----------------------------------------------------
- */
+/* --- listings under way -------------------------------------------------- */
 
 static struct mlc_hf_pending **
 find_pending_locked(struct mlc_hf *hf, const char *folder, const char *sha)

@@ -55,8 +55,7 @@ static const char *const info_files[] = {"METADATA", "WHEEL",
 
 #define N_OF(a) (sizeof(a) / sizeof((a)[0]))
 
-/* --- answers ---------------------------------------------------------------
- */
+/* --- answers ------------------------------------------------------------- */
 
 static int
 answer_local(const struct stat *local, struct mlc_entry *ret)
@@ -94,8 +93,7 @@ answer_absent(struct mlc_entry *ret)
     return -ENOENT;
 }
 
-/* --- names that follow from the table ----------------------------------------
- */
+/* --- names that follow from the table ------------------------------------ */
 
 /* Does the table have it?  *ret_shown (may be NULL): the version that is shown,
  * "" for none. */

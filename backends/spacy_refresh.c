@@ -39,8 +39,7 @@ MLC_DEFINE_CLEANUP(json, json_t *, json_decref);
 
 #define autotable __attribute__((cleanup(mlc_cleanup_table)))
 
-/* --- joining ---------------------------------------------------------------
- */
+/* --- joining ------------------------------------------------------------- */
 
 struct mlc_spacy_table *
 mlc_spacy_table_get(struct mlc_spacy *s, int64_t *ret_since_ms)
@@ -86,8 +85,7 @@ join(struct mlc_spacy *s, const char *text, size_t len, int64_t since_ms,
     }
 }
 
-/* --- on disk -----------------------------------------------------------------
- */
+/* --- on disk ------------------------------------------------------------- */
 
 static void
 save(struct mlc_spacy *s)
@@ -229,8 +227,7 @@ mlc_spacy_table_leave(struct mlc_spacy *s)
         (void)mlc_write_file_at(fd, HOME_FILE, text, len, 0644);
 }
 
-/* --- asking ------------------------------------------------------------------
- */
+/* --- asking -------------------------------------------------------------- */
 
 static bool
 is_due(struct mlc_spacy *s, int64_t now_ms, int64_t mono_ms)

@@ -121,8 +121,7 @@ mlc_spacy_sum_need(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
     return get(s, w, ret) && ret->kind != MLC_DIGEST_NONE ? 0 : -ENOENT;
 }
 
-/* --- another wheel than was released ---------------------------------------
- */
+/* --- another wheel than was released ------------------------------------- */
 
 void
 mlc_spacy_condemn(struct mlc_spacy *s, struct mlc_spacy_wheel *w,

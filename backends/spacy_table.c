@@ -302,8 +302,7 @@ add_snapshot(json_t *rows)
     return r;
 }
 
-/* --- what is asked of it ---------------------------------------------------
- */
+/* --- what is asked of it ------------------------------------------------- */
 
 static int
 compare_models(const void *a, const void *b)
@@ -429,8 +428,7 @@ fill_models(struct mlc_spacy_table *t, const char *minor)
     return r;
 }
 
-/* --- making -----------------------------------------------------------------
- */
+/* --- making -------------------------------------------------------------- */
 
 /* Lists that are empty would be a model without a version. */
 static void

@@ -260,8 +260,7 @@ mlc_listing_count(const struct mlc_listing *l)
     return l->n;
 }
 
-/* --- operations --------------------------------------------------------------
- */
+/* --- operations ---------------------------------------------------------- */
 
 void
 mlc_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

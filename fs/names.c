@@ -19,8 +19,7 @@ fs_of(fuse_req_t req)
     return fuse_req_userdata(req);
 }
 
-/* --- look-up ---------------------------------------------------------------
- */
+/* --- look-up ------------------------------------------------------------- */
 
 bool
 mlc_lookup_special(struct mlc_fs *fs, struct mlc_node *dir, const char *name,

@@ -423,8 +423,7 @@ mlc_node_child_path(struct mlc_fs *fs, struct mlc_node *dir, const char *name,
     return path_locked(dir, name, ret_path);
 }
 
-/* --- what a look-up found --------------------------------------------------
- */
+/* --- what a look-up found ------------------------------------------------ */
 
 static enum mlc_node_type
 type_of(const struct mlc_entry *e, const struct stat *st)

@@ -23,8 +23,7 @@
 /* The layout of .mlcachefs/; another number is refused. */
 #define STORE_FORMAT "mlcachefs store 1\n"
 
-/* --- paths -------------------------------------------------------------------
- */
+/* --- paths --------------------------------------------------------------- */
 
 /* The path with every symlink of its existing part resolved. Caller frees;
  * NULL: out of memory or absurd. */

@@ -40,8 +40,7 @@ struct fixture {
     char url[128];
 };
 
-/* --- the server --------------------------------------------------------------
- */
+/* --- the server ---------------------------------------------------------- */
 
 static void
 send_part(struct fixture *f, struct http_call *c, uint64_t from, uint64_t to)
@@ -113,8 +112,7 @@ hang(struct fixture *f, struct http_call *c)
     return false;
 }
 
-/* --- the fixture -------------------------------------------------------------
- */
+/* --- the fixture --------------------------------------------------------- */
 
 static void
 on_budget_free(void *arg)
@@ -226,8 +224,7 @@ expect_error(struct fixture *f, int r)
     assert_int_equal(bench_count(&f->bench, "home"), 0);
 }
 
-/* --- what goes well ----------------------------------------------------------
- */
+/* --- what goes well ------------------------------------------------------ */
 
 static void
 file_comes_in_one_transfer(void **state)
@@ -378,8 +375,7 @@ small_budget_is_enough(void **state)
     put_away(obj);
 }
 
-/* --- faults that pass --------------------------------------------------------
- */
+/* --- faults that pass ---------------------------------------------------- */
 
 static bool
 answer_after_three_500(struct fixture *f, struct http_call *c, uint64_t from,
@@ -568,8 +564,7 @@ flipped_byte_is_fetched_again_or_an_error(void **state)
     put_away(obj);
 }
 
-/* --- faults that stay --------------------------------------------------------
- */
+/* --- faults that stay ---------------------------------------------------- */
 
 static bool
 answer_flipped_always(struct fixture *f, struct http_call *c, uint64_t from,

@@ -21,8 +21,7 @@
 #define N_PIECES 6
 #define SIZE     (5 * MLC_PIECE + 1000)
 
-/* --- a feed that brings what is wanted, at once ------------------------------
- */
+/* --- a feed that brings what is wanted, at once -------------------------- */
 
 struct toy {
     struct mlc_budget *budget;
@@ -239,8 +238,7 @@ teardown(void **state)
     return 0;
 }
 
-/* --- the tests ---------------------------------------------------------------
- */
+/* --- the tests ----------------------------------------------------------- */
 
 static void
 whole_file_is_right_and_moves_home(void **state)

@@ -385,8 +385,7 @@ options_survive(void **state)
     unsetenv("MLC_T_URL");
 }
 
-/* --- trees -----------------------------------------------------------------
- */
+/* --- trees --------------------------------------------------------------- */
 
 static const char listing[] =
     "[{\"type\":\"file\",\"oid\":\"" SHA "\",\"size\":7,\"path\":\"a/b.txt\"},"
@@ -453,8 +452,7 @@ trees_survive(void **state)
     exhaust_or(refuse_page, NULL, -EBADMSG, -EBADMSG);
 }
 
-/* --- cache/ ------------------------------------------------------------------
- */
+/* --- cache/ -------------------------------------------------------------- */
 
 struct engine {
     struct bench *bench;

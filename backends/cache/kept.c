@@ -197,8 +197,7 @@ mlc_kept_put(struct mlc_kept *k, uint64_t key, uint64_t off, const void *data,
         prune_locked(k, k->max / 4 * 3);
 }
 
-/* --- begin and end ---------------------------------------------------------
- */
+/* --- begin and end ------------------------------------------------------- */
 
 int
 mlc_kept_new(int dirfd, const char *name, uint64_t max_bytes,

@@ -334,8 +334,7 @@ want(struct mlc_view *v, uint64_t off, uint64_t end, struct mlc_ask *ask)
     return n_waited > 0 ? -EAGAIN : 0;
 }
 
-/* --- reading ahead ---------------------------------------------------------
- */
+/* --- reading ahead ------------------------------------------------------- */
 
 /* What is to be asked for beyond [off, end), which is read now. */
 static bool
