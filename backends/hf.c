@@ -611,7 +611,6 @@ hf_locate(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     r = mlc_digest_parse(p.rest, &spec.digest);
     if (r < 0)
         return r;
-    mlc_hf_want_again(hf, &p);
 
     fetch.url = url;
     fetch.label = label;
@@ -737,12 +736,25 @@ hf_changed(struct mlc_domain *d, const char *path)
 }
 
 static void
+drop_blob(struct mlc_hf *hf, const struct mlc_hf_path *p)
+{
+    mlc_autofree char *key = object_key(p->rest);
+    mlc_autofree char *home = NULL;
+    int dirfd;
+
+    home = mlc_hf_on_disk(hf, &dirfd, p->folder, "blobs/%s", p->rest);
+    if (!hf->d->store || !key || !home)
+        return;
+    mlc_store_unwant(hf->d->store, key, dirfd, home);
+    /* It may have come there since the name was removed. */
+    unlinkat(dirfd, home, 0);
+}
+
+static void
 hf_removed(struct mlc_domain *d, const char *path)
 {
     struct mlc_hf *hf = d->priv;
-    mlc_autofree char *key = NULL;
     struct mlc_hf_path p;
-    int r = 0;
 
     if (strcmp(path, "token") == 0) {
         mlc_hf_token_changed(hf);
@@ -755,14 +767,9 @@ hf_removed(struct mlc_domain *d, const char *path)
         mlc_hf_drop_commit(hf, &p);
     if (p.where == MLC_HF_REF)
         mlc_hf_drop_ref(hf, &p, p.rest);
-    if (p.where == MLC_HF_BLOB)
+    if (p.where == MLC_HF_BLOB) {
         mlc_hf_forget_bad(hf, &p);
-    if (p.where == MLC_HF_BLOB && d->store) {
-        key = object_key(p.rest);
-        if (key)
-            r = mlc_store_drop(d->store, key);
-        if (r == -EBUSY)
-            mlc_hf_set_unwanted(hf, &p);
+        drop_blob(hf, &p);
     }
 }
 

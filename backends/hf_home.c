@@ -296,7 +296,7 @@ mlc_hf_published(void *arg, const char *home, int r)
     mlc_autofree char *path = NULL;
     struct mlc_hf_path p;
 
-    if (r < 0) {
+    if (r < 0 && r != -ECANCELED) {
         atomic_fetch_add(&hf->errors, 1);
         return;
     }
@@ -309,7 +309,7 @@ mlc_hf_published(void *arg, const char *home, int r)
     if (p.where != MLC_HF_BLOB)
         return;
     mlc_hf_forget_bad(hf, &p); /* inode numbers come again */
-    if (mlc_hf_want_again(hf, &p))
+    if (r < 0)
         remove_blob(hf, &p);
     else
         mlc_hf_point_all(hf, &p);
@@ -324,50 +324,6 @@ struct mlc_hf_verify {
     struct mlc_hf_path p;
     char etag[MLC_HF_ETAG_LEN + 1];
 };
-
-static void
-free_list(struct mlc_hf_bad *b)
-{
-    for (struct mlc_hf_bad *next; b; b = next) {
-        next = b->next;
-        free(b);
-    }
-}
-
-void
-mlc_hf_set_unwanted(struct mlc_hf *hf, const struct mlc_hf_path *p)
-{
-    struct mlc_hf_bad *b = calloc(1, sizeof *b);
-
-    if (!b)
-        return;
-    snprintf(b->folder, sizeof b->folder, "%s", p->folder);
-    snprintf(b->etag, sizeof b->etag, "%s", p->rest);
-    MLC_LOCK_SCOPE(&hf->lock);
-    b->next = hf->unwanted;
-    hf->unwanted = b;
-}
-
-bool
-mlc_hf_want_again(struct mlc_hf *hf, const struct mlc_hf_path *p)
-{
-    bool was_unwanted = false;
-
-    MLC_LOCK_SCOPE(&hf->lock);
-    for (struct mlc_hf_bad **at = &hf->unwanted; *at;) {
-        struct mlc_hf_bad *b = *at;
-
-        if (strcmp(b->etag, p->rest) != 0 ||
-            strcmp(b->folder, p->folder) != 0) {
-            at = &b->next;
-            continue;
-        }
-        *at = b->next;
-        free(b);
-        was_unwanted = true;
-    }
-    return was_unwanted;
-}
 
 static void
 set_bad(struct mlc_hf *hf, const struct mlc_hf_path *p, ino_t ino)
@@ -490,7 +446,9 @@ mlc_hf_verifies_free(struct mlc_hf *hf)
         hf->verifies = v->next;
         free(v);
     }
-    free_list(hf->bad);
-    free_list(hf->unwanted);
-    hf->bad = hf->unwanted = NULL;
+    for (struct mlc_hf_bad *next, *b = hf->bad; b; b = next) {
+        next = b->next;
+        free(b);
+    }
+    hf->bad = NULL;
 }

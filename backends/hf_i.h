@@ -134,7 +134,6 @@ struct mlc_hf {
     uint64_t tick;                            /* lock */
     struct mlc_hf_pending *pending;           /* lock */
     struct mlc_hf_bad *bad;                   /* lock */
-    struct mlc_hf_bad *unwanted;              /* lock; ino is not used */
     struct mlc_hf_verify *verifies;           /* lock; under way */
     atomic_ullong hits, misses, errors;
 };
@@ -298,11 +297,6 @@ bool mlc_hf_has_bytes(struct mlc_hf *hf, const char *folder,
 void mlc_hf_verify(struct mlc_hf *hf, const struct mlc_hf_path *p);
 bool mlc_hf_is_bad(struct mlc_hf *hf, const struct mlc_hf_path *p, ino_t ino);
 void mlc_hf_forget_bad(struct mlc_hf *hf, const struct mlc_hf_path *p);
-/* A blob was unlinked that is open, or just on its way home: it goes as soon as
- * it gets there, unless it is wanted again. */
-void mlc_hf_set_unwanted(struct mlc_hf *hf, const struct mlc_hf_path *p);
-/* Was it?  Then no more. */
-bool mlc_hf_want_again(struct mlc_hf *hf, const struct mlc_hf_path *p);
 void mlc_hf_verifies_free(struct mlc_hf *hf);
 
 #endif

@@ -603,6 +603,87 @@ home_added_to_a_finished_object_is_made(void **state)
 }
 
 static void
+home_removed_and_asked_for_is_made_and_told_again(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj, *same;
+    struct toy *const t = &f->t, *const t2 = &f->t2;
+
+    toy_init(t, f);
+    toy_init(t2, f);
+    obj = get_open(f, t);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    bench_wait_published(&f->bench, 1);
+    assert_int_equal(unlinkat(f->bench.dirfd, f->spec.home, 0), 0);
+    same = get_open(f, t2);
+    bench_wait_published(&f->bench, 2);
+    assert_true(bench_file_is(&f->bench, f->spec.home, f->bytes, SIZE));
+    put_away(same);
+    put_away(obj);
+}
+
+static void
+home_unwanted_while_open_is_not_made(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    mlc_store_unwant(f->bench.store, f->spec.key, f->spec.homefd, f->spec.home);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    while (mlc_object_get_state(obj) != MLC_OBJECT_WHOLE)
+        sched_yield();
+    put_away(obj);
+    bench_stop(&f->bench);
+    assert_false(bench_file_is(&f->bench, f->spec.home, f->bytes, SIZE));
+    assert_int_equal(bench_count(&f->bench, "objects"), 0);
+}
+
+static void
+home_unwanted_and_asked_for_anew_is_made(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj, *same;
+    struct toy *const t = &f->t, *const t2 = &f->t2;
+
+    toy_init(t, f);
+    toy_init(t2, f);
+    obj = get_open(f, t);
+    mlc_store_unwant(f->bench.store, f->spec.key, f->spec.homefd, f->spec.home);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    same = get_open(f, t2);
+    bench_wait_published(&f->bench, 1);
+    assert_true(bench_file_is(&f->bench, f->spec.home, f->bytes, SIZE));
+    put_away(same);
+    put_away(obj);
+}
+
+static void
+home_unwanted_leaves_the_other(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj, *same = NULL;
+    struct toy *const t = &f->t, *const t2 = &f->t2;
+
+    toy_init(t, f);
+    toy_init(t2, f);
+    obj = get_open(f, t);
+    f->spec.home = "other/two";
+    f->spec.feed = t2;
+    assert_int_equal(mlc_store_get(f->bench.store, &f->spec, &same), 0);
+    mlc_store_unwant(f->bench.store, f->spec.key, f->spec.homefd,
+                     "home/sub/one");
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    bench_wait_published(&f->bench, 1);
+    assert_true(bench_file_is(&f->bench, "other/two", f->bytes, SIZE));
+    assert_false(bench_file_is(&f->bench, "home/sub/one", f->bytes, SIZE));
+    mlc_object_unref(same);
+    put_away(obj);
+}
+
+static void
 dead_waiter_has_no_claim(void **state)
 {
     struct fixture *f = *state;
@@ -903,6 +984,10 @@ main(void)
         T(empty_file_needs_no_transfer),
         T(two_homes_are_one_file),
         T(home_added_to_a_finished_object_is_made),
+        T(home_removed_and_asked_for_is_made_and_told_again),
+        T(home_unwanted_while_open_is_not_made),
+        T(home_unwanted_and_asked_for_anew_is_made),
+        T(home_unwanted_leaves_the_other),
         T(dead_waiter_has_no_claim),
         T(failure_is_told_and_remembered_for_its_range),
         T(what_is_on_disk_does_not_fail_with_the_rest),

@@ -135,7 +135,7 @@ mlc_object_add_home_locked(struct mlc_object *obj,
         h = *p;
         if (h->dirfd == spec->homefd && !strcmp(h->path, spec->home)) {
             /* Asked for anew: it may have been deleted meanwhile. */
-            h->is_done = h->is_failed = false;
+            h->is_done = h->is_failed = h->is_unwanted = false;
             return 0;
         }
     }

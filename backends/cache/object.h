@@ -75,8 +75,9 @@ struct mlc_object_spec {
     int64_t mtime_ms; /* likewise; what stat showed before; 0: as it comes */
     const struct mlc_feed_ops *feed_ops;
     void *feed; /* taken over if the object is new, else freed */
-    /* Called once on a SLOW pool thread when the file is at home (r == 0) or
-     * its digest was wrong (-EBADMSG).  May be NULL. */
+    /* Called on a SLOW pool thread each time when the file was put at home (r
+     * == 0), or before mlc_store_unwant() could stop that (-ECANCELED: remove
+     * it there), and when its digest was wrong (-EBADMSG).  May be NULL. */
     void (*published)(void *arg, const char *home, int r);
     void *published_arg; /* borrowed for the store's life */
 };
@@ -118,6 +119,11 @@ uint64_t mlc_store_present(struct mlc_store *s, const char *key);
  * If it is still being written after a close it dies, else it starts anew when
  * opened. */
 int mlc_store_drop(struct mlc_store *s, const char *key);
+/* Does not put the object at that home, until mlc_store_get() asks for it
+ * anew; if no other home is left to it, drops it, or sees that it goes with its
+ * last user where mlc_store_drop() says -EBUSY. */
+void mlc_store_unwant(struct mlc_store *s, const char *key, int homefd,
+                      const char *home);
 /* At a start: drops what earlier runs left under keys that begin with prefix,
  * unless is_kept (called under store.lock) says that it is still of use. */
 void mlc_store_prune(struct mlc_store *s, const char *prefix,

@@ -56,9 +56,11 @@ struct mlc_home {
     int64_t mtime_ms;      /* immutable */
     void (*published)(void *arg, const char *home, int r);
     void *published_arg;
-    bool is_done;   /* object.lock; the file is there */
-    bool is_failed; /* object.lock; tried again at the next open */
-    bool is_told;   /* object.lock; published() was called */
+    bool is_done;     /* object.lock; the file is there */
+    bool is_failed;   /* object.lock; tried again at the next open */
+    bool is_unwanted; /* object.lock; until it is asked for anew */
+    dev_t dev;        /* of the file that was put there; the publishing job's */
+    ino_t ino;
 };
 
 struct mlc_waiter {

@@ -22,17 +22,21 @@
 #define MAX_TRIES 5
 #define SYNC_STEP ((uint64_t)16 * 1024 * 1024)
 
-bool
-mlc_publish_kick_locked(struct mlc_object *obj)
+static struct mlc_home *
+next_home_locked(struct mlc_object *obj)
 {
     struct mlc_home *h = obj->homes;
 
-    if (obj->state != MLC_OBJECT_WHOLE || obj->is_publishing ||
-        atomic_load(&obj->store->is_stopped))
-        return false;
-    while (h && (h->is_done || h->is_failed))
+    while (h && (h->is_done || h->is_failed || h->is_unwanted))
         h = h->next;
-    if (!h)
+    return atomic_load(&obj->store->is_stopped) ? NULL : h;
+}
+
+bool
+mlc_publish_kick_locked(struct mlc_object *obj)
+{
+    if (obj->state != MLC_OBJECT_WHOLE || obj->is_publishing ||
+        !next_home_locked(obj))
         return false;
     obj->is_publishing = true;
     mlc_object_ref(obj);
@@ -196,8 +200,21 @@ move_home(struct mlc_object *obj, const struct mlc_home *h, int dir,
     return 0;
 }
 
+/* Is what we put there, or the object's own file, still there? */
+static bool
+is_home(const struct mlc_object *obj, const struct mlc_home *h, int dir,
+        const char *base)
+{
+    struct stat st;
+
+    return fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           ((st.st_dev == obj->dev && st.st_ino == obj->ino) ||
+            (st.st_dev == h->dev && st.st_ino == h->ino));
+}
+
+/* 1: it was made; 0: it was there. */
 static int
-publish_home(struct mlc_object *obj, const struct mlc_home *h, bool is_first)
+publish_home(struct mlc_object *obj, struct mlc_home *h, bool is_first)
 {
     mlc_autoclose int parent = -1;
     mlc_autoclose int dir = -1;
@@ -221,29 +238,20 @@ publish_home(struct mlc_object *obj, const struct mlc_home *h, bool is_first)
 
     if (is_first) {
         r = move_home(obj, h, dir, tmp, base);
-    } else if (obj->size == 0) {
-        r = copy_home(obj, h, dir, tmp, base);
+    } else if (is_home(obj, h, dir, base)) {
+        return 0;
     } else {
-        if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-            st.st_dev == obj->dev && st.st_ino == obj->ino)
-            return 0;
-        r = link_home(obj, dir, tmp, base);
+        r = obj->size > 0 ? link_home(obj, dir, tmp, base) : -ENOENT;
         if (r < 0)
             r = copy_home(obj, h, dir, tmp, base);
     }
+    if (r == 0 && fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        h->dev = st.st_dev;
+        h->ino = st.st_ino;
+    }
     if (r == 0 && fsync(dir) < 0)
         r = -errno;
-    return r;
-}
-
-static struct mlc_home *
-next_home_locked(struct mlc_object *obj)
-{
-    struct mlc_home *h = obj->homes;
-
-    while (h && (h->is_done || h->is_failed))
-        h = h->next;
-    return atomic_load(&obj->store->is_stopped) ? NULL : h;
+    return r < 0 ? r : 1;
 }
 
 void
@@ -252,12 +260,14 @@ mlc_publish_run(struct mlc_job *job)
     struct mlc_object *obj =
         mlc_container_of(job, struct mlc_object, publish_job);
     struct mlc_home *h;
-    bool is_first, is_told;
+    bool is_first;
     int map_fd, r;
 
     pthread_mutex_lock(&obj->lock);
     while ((h = next_home_locked(obj))) {
         is_first = !obj->is_published;
+        /* Asked for anew from here on, it is looked at once more. */
+        h->is_done = true;
         pthread_mutex_unlock(&obj->lock);
         r = publish_home(obj, h, is_first);
         /* Its folder was removed just now. */
@@ -268,12 +278,13 @@ mlc_publish_run(struct mlc_job *job)
             mlc_log_err(r, "%s: cannot be put at %s: %m", obj->label, h->path);
         }
         pthread_mutex_lock(&obj->lock);
-        h->is_done = r == 0;
         h->is_failed = r < 0;
-        if (r < 0)
+        if (r < 0) {
+            h->is_done = false;
             continue;
-        is_told = h->is_told;
-        h->is_told = true;
+        }
+        if (h->is_unwanted)
+            r = -ECANCELED;
         map_fd = -1;
         if (is_first) {
             obj->is_published = true;
@@ -284,8 +295,8 @@ mlc_publish_run(struct mlc_job *job)
         pthread_mutex_unlock(&obj->lock);
         if (map_fd >= 0)
             close(map_fd);
-        if (!is_told && h->published)
-            h->published(h->published_arg, h->path, 0);
+        if (r != 0 && h->published)
+            h->published(h->published_arg, h->path, r < 0 ? r : 0);
         pthread_mutex_lock(&obj->lock);
     }
     obj->is_publishing = false;

@@ -509,6 +509,41 @@ mlc_store_drop(struct mlc_store *s, const char *key)
     return r < 0 ? r : 0;
 }
 
+/* Is there a home, and none where the object is still to go? */
+static bool
+is_homeless_locked(const struct mlc_object *obj)
+{
+    const struct mlc_home *h = obj->homes;
+
+    while (h && h->is_unwanted)
+        h = h->next;
+    return obj->homes && !h;
+}
+
+void
+mlc_store_unwant(struct mlc_store *s, const char *key, int homefd,
+                 const char *home)
+{
+    uint8_t name[MLC_NAME_LEN];
+    struct mlc_slot *slot;
+    bool is_shared = false;
+
+    if (mlc_key_name(key, name) < 0)
+        return;
+    pthread_mutex_lock(&s->lock);
+    slot = slot_find_locked(s, name);
+    if (slot && slot->obj) {
+        MLC_LOCK_SCOPE(&slot->obj->lock);
+        for (struct mlc_home *h = slot->obj->homes; h; h = h->next)
+            if (h->dirfd == homefd && strcmp(h->path, home) == 0)
+                h->is_unwanted = true;
+        is_shared = slot->obj->homes && !is_homeless_locked(slot->obj);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (!is_shared)
+        (void)mlc_store_drop(s, key);
+}
+
 /* The key that the map on disk holds; caller frees; NULL: none can be read. */
 static char *
 read_key(struct mlc_store *s, const uint8_t *name)
@@ -592,9 +627,10 @@ mlc_store_forget(struct mlc_store *s, struct mlc_object *obj)
         return true;
     slot->obj = NULL;
     if (obj->is_loaded && !obj->is_published) {
-        slot->disk_bytes = obj->n_pieces > 1 ? obj->present : 0;
+        slot->disk_bytes =
+            obj->n_pieces > 1 && !is_homeless_locked(obj) ? obj->present : 0;
         /* Made by an open, and nothing came; or one piece, which has no
-         * map. */
+         * map; or nobody wants it. */
         if (slot->disk_bytes == 0)
             unlink_files_locked(s, obj->name);
     } else if (obj->is_published) {
