@@ -743,11 +743,8 @@ drop_blob(struct mlc_hf *hf, const struct mlc_hf_path *p)
     int dirfd;
 
     home = mlc_hf_on_disk(hf, &dirfd, p->folder, "blobs/%s", p->rest);
-    if (!hf->d->store || !key || !home)
-        return;
-    mlc_store_unwant(hf->d->store, key, dirfd, home);
-    /* It may have come there since the name was removed. */
-    unlinkat(dirfd, home, 0);
+    if (hf->d->store && key && home)
+        mlc_store_unwant(hf->d->store, key, dirfd, home);
 }
 
 static void
