@@ -426,6 +426,8 @@ spacy_lookup(struct mlc_domain *d, const char *path, const struct stat *local,
     struct mlc_spacy_path p;
 
     mlc_spacy_path_parse(path, &p);
+    if (p.where != MLC_SPACY_ROOT)
+        atomic_store(&s->is_used, true);
     switch (p.where) {
     case MLC_SPACY_LOCAL:
         break;
@@ -569,6 +571,7 @@ spacy_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
     struct mlc_spacy_path p;
     int r = 0;
 
+    atomic_store(&s->is_used, true);
     mlc_spacy_path_parse(path, &p);
     switch (p.where) {
     case MLC_SPACY_ROOT:

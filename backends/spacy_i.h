@@ -100,6 +100,7 @@ struct mlc_spacy {
     int64_t removed_ms; /* lock; monotonic */
     struct mlc_timer timer;
     atomic_ullong hits, misses, errors;
+    atomic_bool is_used; /* somebody looked into the domain since the start */
 };
 
 /* --- spacy_refresh.c: the table as it is now ------------------------------ */

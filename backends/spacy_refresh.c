@@ -364,6 +364,7 @@ tick(struct mlc_job *job)
     struct mlc_timer *timer = mlc_container_of(job, struct mlc_timer, job);
     struct mlc_spacy *s = mlc_container_of(timer, struct mlc_spacy, timer);
 
-    mlc_spacy_table_refresh(s);
+    if (atomic_load(&s->is_used))
+        mlc_spacy_table_refresh(s);
     mlc_pool_after(s->d->cache->pool, timer, TICK_MS);
 }

@@ -225,6 +225,7 @@ export HF_HUB_DISABLE_PROGRESS_BARS=1
 # A leak is a failure, and so is a data race; a report ends the daemon with a
 # status of its own, and stop_daemon looks for one in the log as well.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:exitcode=99}
+export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$srcdir/tests/lsan.supp:print_suppressions=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-exitcode=99:halt_on_error=0}
 

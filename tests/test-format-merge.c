@@ -466,6 +466,97 @@ kernels_agree_on_unusual_values(void **arg)
         }
 }
 
+/* One in A's column 1, or the scale. */
+static void
+merge_a_nan(enum mlc_dtype base, uint32_t bits, bool is_scale, bool is_plain)
+{
+    struct mlc_merge_delta d = {.a_type = MLC_DTYPE_F32,
+                                .b_type = MLC_DTYPE_F32,
+                                .rank = 2,
+                                .scale = 1};
+    float a[2 * 16] = {0}, b[6 * 2], got[6 * 16];
+    unsigned char w[6 * 16 * 4] = {0};
+    struct mlc_merge *plan = NULL;
+    size_t i;
+
+    for (i = 0; i < N_OF(b); i++)
+        b[i] = 1;
+    a[1] = is_scale ? 1 : float_of(bits);
+    if (is_scale)
+        d.scale = float_of(bits);
+    d.a = a;
+    d.b = b;
+    assert_int_equal(mlc_merge_new(base, 6, 16, &d, 1, &plan), 0);
+    if (is_plain)
+        plan->kernel = mlc_merge_plain(base);
+    mlc_merge_rows(plan, 0, 6, w, w);
+    mlc_merge_free(plan);
+    mlc_float_read(base, w, N_OF(got), got);
+    for (i = 0; i < N_OF(got); i++)
+        assert_int_equal(isnan(got[i]) != 0, is_scale || i % 16 == 1);
+}
+
+static void
+a_nan_stays_one_whatever_its_bits(void **arg)
+{
+    static const uint32_t nans[] = {0x7fffffff, 0xffffffff, 0x7fff8001,
+                                    0x7fff8000, 0x7f800001, 0xff80ffff};
+    size_t i, base;
+    int is_scale;
+
+    for (i = 0; i < N_OF(nans); i++)
+        for (base = 0; base < N_OF(bases); base++)
+            for (is_scale = 0; is_scale < 2; is_scale++) {
+                merge_a_nan(bases[base], nans[i], is_scale, false);
+                merge_a_nan(bases[base], nans[i], is_scale, true);
+            }
+}
+
+/* A strip of values, at an odd address, with either reader. */
+static void
+assert_read_alike(enum mlc_dtype base, enum mlc_dtype type, const void *values)
+{
+    mlc_merge_reader *fast = mlc_merge_reader_avx2();
+    unsigned char bytes[MLC_TILE_COLS * 8 + 1];
+    float got[2][MLC_TILE_COLS];
+    size_t i;
+
+    memcpy(bytes + 1, values, MLC_TILE_COLS * mlc_float_size(type));
+    mlc_merge_reader_plain()(base, type, bytes + 1, 0, 1, got[0]);
+    if (!fast)
+        return;
+    fast(base, type, bytes + 1, 0, 1, got[1]);
+    for (i = 0; i < MLC_TILE_COLS; i++)
+        assert_true(isnan(got[0][i])
+                        ? isnan(got[1][i])
+                        : bits_of(got[0][i]) == bits_of(got[1][i]));
+}
+
+/* All 16-bit values, and floats and doubles between them. */
+static void
+readers_agree_on_all_values(void **arg)
+{
+    uint16_t halves[MLC_TILE_COLS];
+    float floats[MLC_TILE_COLS];
+    double doubles[MLC_TILE_COLS];
+    uint32_t at, i;
+    size_t base;
+
+    for (at = 0; at < 0x10000; at += MLC_TILE_COLS) {
+        for (i = 0; i < MLC_TILE_COLS; i++) {
+            halves[i] = (uint16_t)(at + i);
+            floats[i] = float_of((at + i) << 16 | (next_random() & 0xffff));
+            doubles[i] = (double)floats[i] * (1 + 0x1p-24);
+        }
+        for (base = 0; base < N_OF(bases); base++) {
+            assert_read_alike(bases[base], MLC_DTYPE_F16, halves);
+            assert_read_alike(bases[base], MLC_DTYPE_BF16, halves);
+            assert_read_alike(bases[base], MLC_DTYPE_F32, floats);
+            assert_read_alike(bases[base], MLC_DTYPE_F64, doubles);
+        }
+    }
+}
+
 static void
 plans_that_make_no_sense_are_refused(void **arg)
 {
@@ -521,6 +612,8 @@ main(void)
         cmocka_unit_test(a_bias_is_scaled_and_added),
         cmocka_unit_test(rows_alone_are_as_rows_together),
         cmocka_unit_test(kernels_agree_on_unusual_values),
+        cmocka_unit_test(a_nan_stays_one_whatever_its_bits),
+        cmocka_unit_test(readers_agree_on_all_values),
         cmocka_unit_test(plans_that_make_no_sense_are_refused),
     };
 

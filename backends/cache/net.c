@@ -528,7 +528,9 @@ finish(struct mlc_net_transfer *t, int r)
     if (t->next)
         t->next->prev = t->prev;
     log_end(t, r);
-    if (t->easy && n->n_spare < MAX_SPARE) {
+    /* One that never connected keeps its receive buffer, and refuses to set
+     * another size ever after (libcurl 7.88). */
+    if (r == 0 && t->easy && n->n_spare < MAX_SPARE) {
         /* Now, so that nothing in it points to what goes. */
         curl_easy_reset(t->easy);
         n->spare[n->n_spare++] = mlc_steal(&t->easy);

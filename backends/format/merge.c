@@ -4,14 +4,12 @@
 #include "backends/format/merge.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backends/format/merge_i.h"
 #include "backends/util/cleanup.h"
-
-/* Groups of rows that are merged, panel by panel, before the next ones are: B
- * of these and a panel of A fit the first level cache. */
-#define GROUPS_TOGETHER 2
 
 MLC_DEFINE_CLEANUP(merge, struct mlc_merge *, mlc_merge_free);
 
@@ -62,35 +60,35 @@ mlc_merge_size(uint64_t n_rows, uint64_t n_cols,
     return size;
 }
 
-/* n values of a factor, as the base's type holds them. */
+/* A strip of n values, the rest of it 0. */
 static void
-read_factor(enum mlc_dtype base, enum mlc_dtype type, const unsigned char *from,
-            size_t n, float *ret)
+read_strip(const struct mlc_merge *plan, enum mlc_dtype type,
+           const unsigned char *from, size_t n, float *ret)
 {
-    size_t i;
+    unsigned char padded[MLC_TILE_COLS * sizeof(double)] = {0};
 
-    mlc_float_read(type, from, n, ret);
-    for (i = 0; i < n && type != base; i++)
-        ret[i] = mlc_float_round(base, ret[i]);
+    if (n < MLC_TILE_COLS)
+        from = memcpy(padded, from, n * mlc_float_size(type));
+    plan->read(plan->type, type, from, 0, 1, ret);
 }
 
 /* A: its rows are those of k, so one value of each column follows the other. */
 static void
-pack_a(enum mlc_dtype type, uint64_t n_cols,
-       const struct mlc_merge_delta *delta, float *out)
+pack_a(const struct mlc_merge *plan, const struct mlc_merge_delta *delta,
+       float *out)
 {
-    size_t size = mlc_float_size(delta->a_type), n;
-    const unsigned char *a = delta->a;
-    uint64_t col;
+    size_t size = mlc_float_size(delta->a_type), stride = plan->n_cols * size;
+    size_t strip = MLC_TILE_COLS * size, rest = plan->n_cols % MLC_TILE_COLS;
+    const unsigned char *a = delta->a, *end = a + (plan->n_cols - rest) * size;
     uint32_t k;
 
-    for (col = 0; col < n_cols; col += MLC_TILE_COLS) {
-        n = n_cols - col < MLC_TILE_COLS ? n_cols - col : MLC_TILE_COLS;
-        for (k = 0; k < delta->rank; k++) {
-            read_factor(type, delta->a_type, a + (k * n_cols + col) * size, n,
-                        out);
-            out += MLC_TILE_COLS;
-        }
+    for (; a < end; a += strip) {
+        plan->read(plan->type, delta->a_type, a, stride, delta->rank, out);
+        out += delta->rank * MLC_TILE_COLS;
+    }
+    for (k = 0; rest > 0 && k < delta->rank; k++) {
+        read_strip(plan, delta->a_type, a + k * stride, rest, out);
+        out += MLC_TILE_COLS;
     }
 }
 
@@ -99,32 +97,45 @@ pack_ones(uint64_t n_cols, float *out)
 {
     uint64_t col;
 
-    for (col = 0; col < n_cols; col++)
+    for (col = 0; col < round_up(n_cols, MLC_TILE_COLS); col++)
         out[col] = 1;
 }
 
-/* B: its columns are those of k. */
+/* A row of B: its columns are those of k. */
 static void
-pack_b(enum mlc_dtype type, uint64_t n_rows,
-       const struct mlc_merge_delta *delta, float *out)
+pack_b_row(const struct mlc_merge *plan, const struct mlc_merge_delta *delta,
+           const unsigned char *b, float *out)
 {
-    size_t size = mlc_float_size(delta->b_type), n, i;
+    size_t strip = MLC_TILE_COLS * mlc_float_size(delta->b_type);
+    float values[MLC_TILE_COLS];
+    uint32_t n, i, k;
+
+    for (k = 0; k < delta->rank; k += n) {
+        n = delta->rank - k < MLC_TILE_COLS ? delta->rank - k : MLC_TILE_COLS;
+        read_strip(plan, delta->b_type, b, n, values);
+        for (i = 0; i < n; i++)
+            out[i * MLC_TILE_ROWS] = values[mlc_strip_slot(plan->type, i)];
+        b += strip;
+        out += MLC_TILE_COLS * MLC_TILE_ROWS;
+    }
+}
+
+static void
+pack_b(const struct mlc_merge *plan, const struct mlc_merge_delta *delta,
+       float *out)
+{
+    size_t row_len = delta->rank * mlc_float_size(delta->b_type);
+    size_t group = MLC_TILE_ROWS * delta->rank;
     const unsigned char *b = delta->b;
-    float values[64];
     uint64_t row;
-    uint32_t k;
 
-    for (row = 0; row < n_rows; row++) {
-        float *to = out + row / MLC_TILE_ROWS * MLC_TILE_ROWS * delta->rank +
-                    row % MLC_TILE_ROWS;
-
-        for (k = 0; k < delta->rank; k += (uint32_t)n) {
-            n = delta->rank - k < 64 ? delta->rank - k : 64;
-            read_factor(type, delta->b_type, b, n, values);
-            b += n * size;
-            for (i = 0; i < n; i++)
-                to[(k + i) * MLC_TILE_ROWS] = values[i];
-        }
+    /* The last one's rows that don't exist. */
+    memset(out + (plan->n_rows - 1) / MLC_TILE_ROWS * group, 0,
+           group * sizeof *out);
+    for (row = 0; row < plan->n_rows; row++) {
+        pack_b_row(plan, delta, b,
+                   out + row / MLC_TILE_ROWS * group + row % MLC_TILE_ROWS);
+        b += row_len;
     }
 }
 
@@ -143,18 +154,19 @@ make_part(const struct mlc_merge *plan, const struct mlc_merge_delta *delta,
 
     part->rank = rank;
     part->block = block_of(rank, delta->is_conv);
-    part->scale = (float)delta->scale;
-    part->a =
-        calloc(round_up(plan->n_cols, MLC_TILE_COLS), rank * sizeof(float));
-    part->b =
-        calloc(round_up(plan->n_rows, MLC_TILE_ROWS), rank * sizeof(float));
+    /* NaNs have a lower half of 0, as BF16 factors do: see round_bf16(). */
+    part->scale = isnan(delta->scale) ? NAN : (float)delta->scale;
+    part->a = reallocarray(NULL, round_up(plan->n_cols, MLC_TILE_COLS),
+                           rank * sizeof(float));
+    part->b = reallocarray(NULL, round_up(plan->n_rows, MLC_TILE_ROWS),
+                           rank * sizeof(float));
     if (!part->a || !part->b)
         return -ENOMEM;
     if (delta->a)
-        pack_a(plan->type, plan->n_cols, delta, part->a);
+        pack_a(plan, delta, part->a);
     else
         pack_ones(plan->n_cols, part->a);
-    pack_b(plan->type, plan->n_rows, delta, part->b);
+    pack_b(plan, delta, part->b);
     return 0;
 }
 
@@ -186,6 +198,9 @@ mlc_merge_new(enum mlc_dtype type, uint64_t n_rows, uint64_t n_cols,
     plan->kernel = mlc_merge_avx2(type);
     if (!plan->kernel)
         plan->kernel = mlc_merge_plain(type);
+    plan->read = mlc_merge_reader_avx2();
+    if (!plan->read)
+        plan->read = mlc_merge_reader_plain();
     for (i = 0; i < n; i++) {
         r = make_part(plan, &deltas[i], &plan->parts[i]);
         if (r < 0)
@@ -209,45 +224,98 @@ mlc_merge_free(struct mlc_merge *plan)
     free(plan);
 }
 
-/* One panel of one group: what of it lies in rows [first, end). */
+/* Rows of a tile, where they are not packed. */
+static void
+copy_rows(unsigned char *to, size_t to_stride, const unsigned char *from,
+          size_t from_stride, size_t len, uint64_t n)
+{
+    for (; n > 0; n--) {
+        memcpy(to, from, len);
+        to += to_stride;
+        from += from_stride;
+    }
+}
+
+/* The caller's rows. */
+struct rows {
+    uint64_t first;
+    uint64_t end;
+    const unsigned char *base;
+    unsigned char *ret;
+};
+
+/* Adds the deltas to a whole tile.  Between two of them, W is in its type:
+ * nothing is lost by storing it. */
+static void
+merge_whole(const struct mlc_merge *plan, struct mlc_tile tile)
+{
+    size_t i;
+
+    for (i = 0; i < plan->n_parts; i++) {
+        plan->kernel(&plan->parts[i], &tile);
+        tile.base = tile.ret;
+    }
+}
+
+/* A tile at the border: what of it is wanted goes through a copy. */
+static void
+merge_edge(const struct mlc_merge *plan, const struct mlc_tile *tile,
+           uint64_t skipped, uint64_t n_rows, uint64_t n_cols)
+{
+    unsigned char copy[MLC_TILE_ROWS * MLC_TILE_COLS * sizeof(float)] = {0};
+    size_t size = mlc_float_size(plan->type), stride = MLC_TILE_COLS * size;
+    unsigned char *wanted = copy + skipped * stride;
+
+    copy_rows(wanted, stride, tile->base, tile->stride, n_cols * size, n_rows);
+    merge_whole(plan, (struct mlc_tile){
+                          .group = tile->group,
+                          .panel = tile->panel,
+                          .stride = stride,
+                          .base = copy,
+                          .ret = copy,
+                      });
+    copy_rows(tile->ret, tile->stride, wanted, stride, n_cols * size, n_rows);
+}
+
+/* One panel of one group: what of it lies in the rows. */
 static void
 merge_tile(const struct mlc_merge *plan, uint64_t group, uint64_t panel,
-           uint64_t first, uint64_t end, const unsigned char *base,
-           unsigned char *ret_rows)
+           const struct rows *rows)
 {
     uint64_t row = group * MLC_TILE_ROWS, col = panel * MLC_TILE_COLS;
-    uint64_t from = row > first ? row : first;
-    uint64_t to = row + MLC_TILE_ROWS < end ? row + MLC_TILE_ROWS : end;
-    uint64_t n_cols = plan->n_cols - col;
-    uint64_t at =
-        ((from - first) * plan->n_cols + col) * mlc_float_size(plan->type);
+    uint64_t from = row > rows->first ? row : rows->first;
+    uint64_t to =
+        row + MLC_TILE_ROWS < rows->end ? row + MLC_TILE_ROWS : rows->end;
+    uint64_t n_cols =
+        plan->n_cols - col < MLC_TILE_COLS ? plan->n_cols - col : MLC_TILE_COLS;
+    size_t size = mlc_float_size(plan->type);
+    uint64_t at = ((from - rows->first) * plan->n_cols + col) * size;
+    struct mlc_tile tile = {
+        .group = group,
+        .panel = panel,
+        .stride = plan->n_cols * size,
+        .base = rows->base + at,
+        .ret = rows->ret + at,
+    };
 
-    plan->kernel(plan, &(struct mlc_tile){
-                           .group = group,
-                           .panel = panel,
-                           .row = (unsigned)(from - row),
-                           .row_end = (unsigned)(to - row),
-                           .n_cols = n_cols < MLC_TILE_COLS ? (unsigned)n_cols
-                                                            : MLC_TILE_COLS,
-                           .base = base + at,
-                           .ret = ret_rows + at,
-                       });
+    if (to - from == MLC_TILE_ROWS && n_cols == MLC_TILE_COLS)
+        merge_whole(plan, tile);
+    else
+        merge_edge(plan, &tile, from - row, to - from, n_cols);
 }
 
 void
 mlc_merge_rows(const struct mlc_merge *plan, uint64_t first, uint64_t n,
                const void *base, void *ret_rows)
 {
-    uint64_t end = first + n;
-    uint64_t n_groups = (end + MLC_TILE_ROWS - 1) / MLC_TILE_ROWS;
+    struct rows rows = {first, first + n, base, ret_rows};
+    uint64_t n_groups = (rows.end + MLC_TILE_ROWS - 1) / MLC_TILE_ROWS;
     uint64_t n_panels = (plan->n_cols + MLC_TILE_COLS - 1) / MLC_TILE_COLS;
-    uint64_t from, to, group, panel;
+    uint64_t group, panel;
 
-    for (from = first / MLC_TILE_ROWS; from < n_groups; from = to) {
-        to = from + GROUPS_TOGETHER < n_groups ? from + GROUPS_TOGETHER
-                                               : n_groups;
+    /* All of A after B of one group, which the first level cache keeps: A is
+     * fetched ahead of its use, being read in the order it has in memory. */
+    for (group = first / MLC_TILE_ROWS; group < n_groups; group++)
         for (panel = 0; panel < n_panels; panel++)
-            for (group = from; group < to; group++)
-                merge_tile(plan, group, panel, first, end, base, ret_rows);
-    }
+            merge_tile(plan, group, panel, &rows);
 }

@@ -16,15 +16,13 @@
 #define INNER static inline AVX2 __attribute__((always_inline))
 
 /* A tile's row is two vectors. */
-struct sums {
-    __m256 of[MLC_TILE_ROWS][2];
-};
+typedef __m256 sums[MLC_TILE_ROWS][2];
 
 /* The sums over one block of k: 12 registers of sums, 2 of A, 1 of B. */
 INNER void
-sum_block(const float *a, const float *b, uint32_t n, struct sums *ret)
+sum_block(const float *a, const float *b, uint32_t n, sums s)
 {
-    __m256 s[MLC_TILE_ROWS][2], a0, a1, bi;
+    __m256 a0, a1, bi;
     uint32_t k;
     int i;
 
@@ -43,215 +41,264 @@ sum_block(const float *a, const float *b, uint32_t n, struct sums *ret)
         a += MLC_TILE_COLS;
         b += MLC_TILE_ROWS;
     }
+}
+
+/* Adds to s what was summed before it. */
+INNER void
+add_total(sums s, const sums total)
+{
+    int i;
+
 #pragma GCC unroll 6
     for (i = 0; i < MLC_TILE_ROWS; i++) {
-        ret->of[i][0] = s[i][0];
-        ret->of[i][1] = s[i][1];
+        s[i][0] = _mm256_add_ps(total[i][0], s[i][0]);
+        s[i][1] = _mm256_add_ps(total[i][1], s[i][1]);
     }
+}
+
+/* The sums over all blocks but the last, of which there are some; ret: the k
+ * that the last begins with. */
+static AVX2 __attribute__((noinline)) uint32_t
+sum_first_blocks(const struct mlc_merge_part *part, const float *a,
+                 const float *b, sums ret_total)
+{
+    uint32_t k;
+    sums s;
+
+    for (k = 0; part->rank - k > part->block; k += part->block) {
+        sum_block(a + k * MLC_TILE_COLS, b + k * MLC_TILE_ROWS, part->block, s);
+        if (k > 0)
+            add_total(s, ret_total);
+        memcpy(ret_total, s, sizeof(sums));
+    }
+    return k;
 }
 
 INNER void
-sum_all(const struct mlc_merge_part *part, const struct mlc_tile *tile,
-        struct sums *ret)
+sum_all(const struct mlc_merge_part *part, const struct mlc_tile *tile, sums s)
 {
     const float *a = part->a + tile->panel * part->rank * MLC_TILE_COLS;
     const float *b = part->b + tile->group * part->rank * MLC_TILE_ROWS;
-    struct sums more;
-    uint32_t k, n;
-    int i;
+    uint32_t k = 0;
+    sums total;
 
-    for (k = 0; k < part->rank; k += n) {
-        n = part->rank - k < part->block ? part->rank - k : part->block;
-        sum_block(a + k * MLC_TILE_COLS, b + k * MLC_TILE_ROWS, n,
-                  k == 0 ? ret : &more);
-        for (i = 0; k > 0 && i < MLC_TILE_ROWS; i++) {
-            ret->of[i][0] = _mm256_add_ps(ret->of[i][0], more.of[i][0]);
-            ret->of[i][1] = _mm256_add_ps(ret->of[i][1], more.of[i][1]);
-        }
-    }
+    if (part->rank > part->block)
+        k = sum_first_blocks(part, a, b, total);
+    sum_block(a + k * MLC_TILE_COLS, b + k * MLC_TILE_ROWS, part->rank - k, s);
+    if (k > 0)
+        add_total(s, total);
 }
 
-INNER __m256
-from_bf16(__m128i bits)
+/* What a BF16 has of a float. */
+INNER __m256i
+upper_halves(void)
 {
-    return _mm256_castsi256_ps(
-        _mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+    return _mm256_set1_epi32((int)0xffff0000);
 }
 
 /* As mlc_to_bf16(), for eight: each in the upper half of 32 bits, whose lower
- * half is anything. */
+ * half is anything.  NaNs aren't looked for: those that come of BF16 values and
+ * the scale have a lower half of 0, hence nothing is carried into the upper. */
 INNER __m256i
 round_bf16(__m256 value)
 {
     __m256i bits = _mm256_castps_si256(value);
     __m256i odd =
         _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    __m256i rounded = _mm256_add_epi32(
-        bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-    __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
-    __m256 is_nan = _mm256_cmp_ps(value, value, _CMP_UNORD_Q);
 
-    return _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(is_nan));
+    return _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)),
+                            odd);
 }
 
-INNER __m128i
-to_bf16(__m256 value)
-{
-    __m256i wide = _mm256_srli_epi32(round_bf16(value), 16);
-
-    return _mm_packus_epi32(_mm256_castsi256_si128(wide),
-                            _mm256_extracti128_si256(wide, 1));
-}
-
-INNER __m128i
-to_half(enum mlc_dtype type, __m256 value)
-{
-    if (type == MLC_DTYPE_F16)
-        return _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT);
-    return to_bf16(value);
-}
-
+/* The delta of eight values: rn(sum * scale). */
 INNER __m256
-from_half(enum mlc_dtype type, __m128i bits)
+delta_of(enum mlc_dtype type, __m256 sum, __m256 scale)
 {
-    return type == MLC_DTYPE_F16 ? _mm256_cvtph_ps(bits) : from_bf16(bits);
-}
+    __m256 delta = _mm256_mul_ps(sum, scale);
 
-INNER __m256
-round_to(enum mlc_dtype type, __m256 value)
-{
     if (type == MLC_DTYPE_F16)
-        return _mm256_cvtph_ps(to_half(type, value));
+        return _mm256_cvtph_ps(
+            _mm256_cvtps_ph(delta, _MM_FROUND_TO_NEAREST_INT));
     if (type == MLC_DTYPE_BF16)
-        return _mm256_castsi256_ps(_mm256_and_si256(
-            round_bf16(value), _mm256_set1_epi32((int)0xffff0000)));
-    return value;
+        return _mm256_castsi256_ps(
+            _mm256_and_si256(round_bf16(delta), upper_halves()));
+    return delta;
 }
 
-/* Eight values, at any address. */
-INNER __m256
-load(enum mlc_dtype type, const unsigned char *from)
+/* Adds the deltas to the 16 values of a row, at any address. */
+INNER void
+add_f32(const __m256 delta[2], const unsigned char *base, unsigned char *ret)
 {
-    if (type == MLC_DTYPE_F32)
-        return _mm256_loadu_ps((const float *)(const void *)from);
-    return from_half(type,
-                     _mm_loadu_si128((const __m128i *)(const void *)from));
+    const float *from = (const float *)(const void *)base;
+    float *to = (float *)(void *)ret;
+
+    _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(from), delta[0]));
+    _mm256_storeu_ps(to + 8,
+                     _mm256_add_ps(_mm256_loadu_ps(from + 8), delta[1]));
 }
 
 INNER void
-store(enum mlc_dtype type, __m256 value, unsigned char *to)
+add_f16(const __m256 delta[2], const unsigned char *base, unsigned char *ret)
 {
-    if (type == MLC_DTYPE_F32)
-        _mm256_storeu_ps((float *)(void *)to, value);
-    else
-        _mm_storeu_si128((__m128i *)(void *)to, to_half(type, value));
-}
-
-INNER void
-merge_row(enum mlc_dtype type, __m256 scale, const __m256 sums[2], __m256 w[2])
-{
-    __m256 delta;
+    const __m128i *from = (const __m128i *)(const void *)base;
+    __m128i *to = (__m128i *)(void *)ret;
+    __m256 w;
     int i;
 
 #pragma GCC unroll 2
     for (i = 0; i < 2; i++) {
-        delta = round_to(type, _mm256_mul_ps(sums[i], scale));
-        w[i] = round_to(type, _mm256_add_ps(w[i], delta));
+        w = _mm256_cvtph_ps(_mm_loadu_si128(from + i));
+        w = _mm256_add_ps(w, delta[i]);
+        _mm_storeu_si128(to + i, _mm256_cvtps_ph(w, _MM_FROUND_TO_NEAREST_INT));
     }
 }
 
-/* Adds all deltas to a tile. */
+/* Two values are 32 bits, the even one in the lower half. */
 INNER void
-merge_all(enum mlc_dtype type, const struct mlc_merge *plan,
-          const struct mlc_tile *tile, __m256 w[MLC_TILE_ROWS][2])
+add_bf16(const __m256 delta[2], const unsigned char *base, unsigned char *ret)
 {
-    struct sums sums;
-    __m256 scale;
-    size_t i;
-    int row;
+    __m256i bits = _mm256_loadu_si256((const __m256i *)(const void *)base);
+    __m256 even = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+    __m256 odd = _mm256_castsi256_ps(_mm256_and_si256(bits, upper_halves()));
 
-    for (i = 0; i < plan->n_parts; i++) {
-        sum_all(&plan->parts[i], tile, &sums);
-        scale = _mm256_set1_ps(plan->parts[i].scale);
-#pragma GCC unroll 6
-        for (row = 0; row < MLC_TILE_ROWS; row++)
-            merge_row(type, scale, sums.of[row], w[row]);
-    }
+    bits = round_bf16(_mm256_add_ps(even, delta[0]));
+    bits = _mm256_blend_epi16(_mm256_srli_epi32(bits, 16),
+                              round_bf16(_mm256_add_ps(odd, delta[1])), 0xaa);
+    _mm256_storeu_si256((__m256i *)(void *)ret, bits);
 }
 
-/* A tile that is wanted whole. */
 INNER void
-merge_whole(enum mlc_dtype type, const struct mlc_merge *plan,
-            const struct mlc_tile *tile)
+add_row(enum mlc_dtype type, const __m256 delta[2], const unsigned char *base,
+        unsigned char *ret)
 {
-    size_t size = type == MLC_DTYPE_F32 ? 4 : 2, stride = plan->n_cols * size;
-    __m256 w[MLC_TILE_ROWS][2];
-    size_t row;
-
-#pragma GCC unroll 6
-    for (row = 0; row < MLC_TILE_ROWS; row++) {
-        w[row][0] = load(type, tile->base + row * stride);
-        w[row][1] = load(type, tile->base + row * stride + 8 * size);
-    }
-    merge_all(type, plan, tile, w);
-#pragma GCC unroll 6
-    for (row = 0; row < MLC_TILE_ROWS; row++) {
-        store(type, w[row][0], tile->ret + row * stride);
-        store(type, w[row][1], tile->ret + row * stride + 8 * size);
-    }
+    if (type == MLC_DTYPE_F16)
+        add_f16(delta, base, ret);
+    else if (type == MLC_DTYPE_BF16)
+        add_bf16(delta, base, ret);
+    else
+        add_f32(delta, base, ret);
 }
 
-/* One at the border: what of it is wanted goes through a copy. */
+/* Adds a delta to a tile. */
 INNER void
-merge_edge(enum mlc_dtype type, const struct mlc_merge *plan,
-           const struct mlc_tile *tile)
-{
-    size_t size = type == MLC_DTYPE_F32 ? 4 : 2, stride = plan->n_cols * size;
-    size_t len = tile->n_cols * size;
-    unsigned char copy[MLC_TILE_COLS * sizeof(float)] = {0};
-    __m256 w[MLC_TILE_ROWS][2] = {{{0}}};
-    unsigned row;
-
-    for (row = tile->row; row < tile->row_end; row++) {
-        memcpy(copy, tile->base + (row - tile->row) * stride, len);
-        w[row][0] = load(type, copy);
-        w[row][1] = load(type, copy + 8 * size);
-    }
-    merge_all(type, plan, tile, w);
-    for (row = tile->row; row < tile->row_end; row++) {
-        store(type, w[row][0], copy);
-        store(type, w[row][1], copy + 8 * size);
-        memcpy(tile->ret + (row - tile->row) * stride, copy, len);
-    }
-}
-
-INNER void
-merge(enum mlc_dtype type, const struct mlc_merge *plan,
+merge(enum mlc_dtype type, const struct mlc_merge_part *part,
       const struct mlc_tile *tile)
 {
-    if (tile->n_cols == MLC_TILE_COLS &&
-        tile->row_end - tile->row == MLC_TILE_ROWS)
-        merge_whole(type, plan, tile);
-    else
-        merge_edge(type, plan, tile);
+    const unsigned char *base = tile->base;
+    size_t stride = tile->stride;
+    unsigned char *ret = tile->ret;
+    __m256 scale, delta[2];
+    sums s;
+    int row;
+
+    /* W comes from memory while the sums are made. */
+    for (row = 0; row < MLC_TILE_ROWS; row++)
+        _mm_prefetch((const char *)base + (size_t)row * stride, _MM_HINT_T0);
+    sum_all(part, tile, s);
+    scale = _mm256_set1_ps(part->scale);
+#pragma GCC unroll 6
+    for (row = 0; row < MLC_TILE_ROWS; row++) {
+        delta[0] = delta_of(type, s[row][0], scale);
+        delta[1] = delta_of(type, s[row][1], scale);
+        add_row(type, delta, base, ret);
+        base += stride;
+        ret += stride;
+    }
 }
 
 static AVX2 void
-merge_f16(const struct mlc_merge *plan, const struct mlc_tile *tile)
+merge_f16(const struct mlc_merge_part *part, const struct mlc_tile *tile)
 {
-    merge(MLC_DTYPE_F16, plan, tile);
+    merge(MLC_DTYPE_F16, part, tile);
 }
 
 static AVX2 void
-merge_bf16(const struct mlc_merge *plan, const struct mlc_tile *tile)
+merge_bf16(const struct mlc_merge_part *part, const struct mlc_tile *tile)
 {
-    merge(MLC_DTYPE_BF16, plan, tile);
+    merge(MLC_DTYPE_BF16, part, tile);
 }
 
 static AVX2 void
-merge_f32(const struct mlc_merge *plan, const struct mlc_tile *tile)
+merge_f32(const struct mlc_merge_part *part, const struct mlc_tile *tile)
 {
-    merge(MLC_DTYPE_F32, plan, tile);
+    merge(MLC_DTYPE_F32, part, tile);
+}
+
+/* Eight values of a factor, at any address. */
+INNER __m256
+read_eight(enum mlc_dtype type, const unsigned char *from)
+{
+    const __m128i *half = (const __m128i *)(const void *)from;
+    const double *wide = (const double *)(const void *)from;
+
+    if (type == MLC_DTYPE_F16)
+        return _mm256_cvtph_ps(_mm_loadu_si128(half));
+    if (type == MLC_DTYPE_BF16)
+        return _mm256_castsi256_ps(_mm256_slli_epi32(
+            _mm256_cvtepu16_epi32(_mm_loadu_si128(half)), 16));
+    if (type == MLC_DTYPE_F64)
+        return _mm256_set_m128(_mm256_cvtpd_ps(_mm256_loadu_pd(wide + 4)),
+                               _mm256_cvtpd_ps(_mm256_loadu_pd(wide)));
+    return _mm256_loadu_ps((const float *)(const void *)from);
+}
+
+/* As mlc_float_round(), for eight. */
+INNER __m256
+round_eight(enum mlc_dtype type, __m256 value)
+{
+    __m256i bits = _mm256_castps_si256(value), rounded;
+    __m256 is_nan;
+
+    if (type == MLC_DTYPE_F16)
+        return _mm256_cvtph_ps(
+            _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
+    if (type != MLC_DTYPE_BF16)
+        return value;
+    is_nan = _mm256_cmp_ps(value, value, _CMP_UNORD_Q);
+    rounded = _mm256_blendv_epi8(
+        round_bf16(value), _mm256_or_si256(bits, _mm256_set1_epi32(0x400000)),
+        _mm256_castps_si256(is_nan));
+    return _mm256_castsi256_ps(_mm256_and_si256(rounded, upper_halves()));
+}
+
+/* Two vectors as mlc_strip_slot() says. */
+INNER void
+store_strip(enum mlc_dtype base, const __m256 values[2], float *ret)
+{
+    __m256d even, odd;
+
+    if (base != MLC_DTYPE_BF16) {
+        _mm256_storeu_ps(ret, values[0]);
+        _mm256_storeu_ps(ret + 8, values[1]);
+        return;
+    }
+    /* Within halves of a vector, hence the quarters. */
+    even = _mm256_castps_pd(_mm256_shuffle_ps(values[0], values[1], 0x88));
+    odd = _mm256_castps_pd(_mm256_shuffle_ps(values[0], values[1], 0xdd));
+    even = _mm256_permute4x64_pd(even, 0xd8);
+    odd = _mm256_permute4x64_pd(odd, 0xd8);
+    _mm256_storeu_ps(ret, _mm256_castpd_ps(even));
+    _mm256_storeu_ps(ret + 8, _mm256_castpd_ps(odd));
+}
+
+static AVX2 void
+read_strips(enum mlc_dtype base, enum mlc_dtype type, const unsigned char *from,
+            size_t stride, size_t n, float *ret)
+{
+    size_t half = MLC_TILE_COLS / 2 * mlc_float_size(type);
+    __m256 values[2];
+
+    for (; n > 0; n--) {
+        values[0] = read_eight(type, from);
+        values[1] = read_eight(type, from + half);
+        if (type != base) {
+            values[0] = round_eight(base, values[0]);
+            values[1] = round_eight(base, values[1]);
+        }
+        store_strip(base, values, ret);
+        from += stride;
+        ret += MLC_TILE_COLS;
+    }
 }
 
 static bool
@@ -274,10 +321,22 @@ mlc_merge_avx2(enum mlc_dtype type)
                                     : merge_f32;
 }
 
+mlc_merge_reader *
+mlc_merge_reader_avx2(void)
+{
+    return is_here() ? read_strips : NULL;
+}
+
 #else
 
 mlc_merge_kernel *
 mlc_merge_avx2(enum mlc_dtype type)
+{
+    return NULL;
+}
+
+mlc_merge_reader *
+mlc_merge_reader_avx2(void)
 {
     return NULL;
 }

@@ -18,35 +18,49 @@
 #define MLC_MERGE_HAS_AVX2 0
 #endif
 
+/* Where the value of a column is in a strip, which is COLS values of A: BF16 is
+ * cheapest to pack and unpack with the even ones before the odd ones. */
+static inline unsigned
+mlc_strip_slot(enum mlc_dtype type, unsigned col)
+{
+    return type == MLC_DTYPE_BF16 ? col % 2 * (MLC_TILE_COLS / 2) + col / 2
+                                  : col;
+}
+
 /* A delta, ready to be used. */
 struct mlc_merge_part {
-    float *a; /* [columns / COLS][rank][COLS], the last padded with 0 */
+    float *a; /* [columns / COLS][rank], each a strip; the last are padded */
     float *b; /* [rows / ROWS][rank][ROWS], likewise */
     uint32_t rank;
     uint32_t block; /* k are summed in blocks of so many */
     float scale;
 };
 
-/* Where a tile lies in the caller's rows. */
+/* A whole tile, and where it lies in the caller's rows or in a copy. */
 struct mlc_tile {
     uint64_t group; /* rows group * ROWS on */
     uint64_t panel; /* columns panel * COLS on */
-    unsigned row;   /* rows [row, row_end) of it are wanted */
-    unsigned row_end;
-    unsigned n_cols; /* columns of it that exist */
+    size_t stride;  /* bytes from row to row */
     const unsigned char *base;
-    unsigned char *ret; /* both at its first wanted row, first column */
+    unsigned char *ret; /* may be base */
 };
 
-/* Merges one tile. */
-typedef void mlc_merge_kernel(const struct mlc_merge *plan,
+/* Adds one delta to a tile. */
+typedef void mlc_merge_kernel(const struct mlc_merge_part *part,
                               const struct mlc_tile *tile);
+
+/* Makes n strips of as many times COLS values of a factor, stride bytes apart,
+ * as the base's type holds them. */
+typedef void mlc_merge_reader(enum mlc_dtype base, enum mlc_dtype type,
+                              const unsigned char *from, size_t stride,
+                              size_t n, float *ret);
 
 struct mlc_merge {
     enum mlc_dtype type;
     uint64_t n_rows;
     uint64_t n_cols;
     mlc_merge_kernel *kernel;
+    mlc_merge_reader *read;
     size_t n_parts;
     struct mlc_merge_part parts[];
 };
@@ -54,5 +68,7 @@ struct mlc_merge {
 /* NULL: not on this processor. */
 mlc_merge_kernel *mlc_merge_avx2(enum mlc_dtype type);
 mlc_merge_kernel *mlc_merge_plain(enum mlc_dtype type);
+mlc_merge_reader *mlc_merge_reader_avx2(void);
+mlc_merge_reader *mlc_merge_reader_plain(void);
 
 #endif

@@ -62,35 +62,81 @@ store(enum mlc_dtype type, float value, unsigned char *to)
     memcpy(to, &half, sizeof half);
 }
 
+/* Adds a delta to a row of a tile. */
 static void
-merge(const struct mlc_merge *plan, const struct mlc_tile *tile)
+merge_row(enum mlc_dtype type, float scale, const float *sums,
+          const unsigned char *base, unsigned char *ret)
 {
-    size_t size = mlc_float_size(plan->type), stride = plan->n_cols * size, i;
-    enum mlc_dtype type = plan->type;
-    float w[MLC_TILE_ROWS][MLC_TILE_COLS], delta;
-    struct sums sums = {0};
-    unsigned row, col;
+    size_t size = mlc_float_size(type);
+    float w[MLC_TILE_COLS], delta;
+    unsigned i;
 
-    for (row = tile->row; row < tile->row_end; row++)
-        mlc_float_read(type, tile->base + (row - tile->row) * stride,
-                       tile->n_cols, w[row]);
-    for (i = 0; i < plan->n_parts; i++) {
-        sum_all(&plan->parts[i], tile, &sums);
-        for (row = tile->row; row < tile->row_end; row++)
-            for (col = 0; col < tile->n_cols; col++) {
-                delta = sums.of[row][col] * plan->parts[i].scale;
-                delta = mlc_float_round(type, delta);
-                w[row][col] = mlc_float_round(type, w[row][col] + delta);
-            }
+    mlc_float_read(type, base, MLC_TILE_COLS, w);
+    for (i = 0; i < MLC_TILE_COLS; i++) {
+        delta = sums[mlc_strip_slot(type, i)] * scale;
+        delta = mlc_float_round(type, delta);
+        store(type, w[i] + delta, ret + i * size);
     }
-    for (row = tile->row; row < tile->row_end; row++)
-        for (col = 0; col < tile->n_cols; col++)
-            store(type, w[row][col],
-                  tile->ret + (row - tile->row) * stride + col * size);
+}
+
+static void
+merge(enum mlc_dtype type, const struct mlc_merge_part *part,
+      const struct mlc_tile *tile)
+{
+    struct sums sums;
+    size_t row;
+
+    sum_all(part, tile, &sums);
+    for (row = 0; row < MLC_TILE_ROWS; row++)
+        merge_row(type, part->scale, sums.of[row],
+                  tile->base + row * tile->stride,
+                  tile->ret + row * tile->stride);
+}
+
+static void
+merge_f16(const struct mlc_merge_part *part, const struct mlc_tile *tile)
+{
+    merge(MLC_DTYPE_F16, part, tile);
+}
+
+static void
+merge_bf16(const struct mlc_merge_part *part, const struct mlc_tile *tile)
+{
+    merge(MLC_DTYPE_BF16, part, tile);
+}
+
+static void
+merge_f32(const struct mlc_merge_part *part, const struct mlc_tile *tile)
+{
+    merge(MLC_DTYPE_F32, part, tile);
 }
 
 mlc_merge_kernel *
 mlc_merge_plain(enum mlc_dtype type)
 {
-    return merge;
+    return type == MLC_DTYPE_F16    ? merge_f16
+           : type == MLC_DTYPE_BF16 ? merge_bf16
+                                    : merge_f32;
+}
+
+static void
+read_strips(enum mlc_dtype base, enum mlc_dtype type, const unsigned char *from,
+            size_t stride, size_t n, float *ret)
+{
+    float values[MLC_TILE_COLS];
+    unsigned i;
+
+    for (; n > 0; n--) {
+        mlc_float_read(type, from, MLC_TILE_COLS, values);
+        for (i = 0; i < MLC_TILE_COLS; i++)
+            ret[mlc_strip_slot(base, i)] = mlc_float_round(base, values[i]);
+        from += stride;
+        ret += MLC_TILE_COLS;
+    }
+}
+
+mlc_merge_reader *
+mlc_merge_reader_plain(void)
+{
+    return read_strips;
 }
