@@ -20,6 +20,7 @@ mlc_dc_head_unref(struct mlc_dc_head *h)
 {
     if (!h || atomic_fetch_sub(&h->refs, 1) > 1)
         return;
+    mlc_source_unref(h->source);
     mlc_safetensors_free(h->file);
     free(h->err);
     free(h);
@@ -162,4 +163,40 @@ mlc_dc_head_get(struct mlc_dc *dc, const struct mlc_found *f,
     keep(dc, h);
     *ret = h;
     return 0;
+}
+
+int
+mlc_dc_head_open(struct mlc_dc *dc, struct mlc_dc_head *h,
+                 const struct mlc_found *f, struct mlc_ask *ask,
+                 struct mlc_source **ret)
+{
+    struct mlc_source *s = NULL;
+    int r;
+
+    pthread_mutex_lock(&dc->lock);
+    if (h->source)
+        s = mlc_source_ref(h->source);
+    pthread_mutex_unlock(&dc->lock);
+    if (!s) {
+        r = mlc_found_open(f, ask, &s);
+        if (r < 0)
+            return r;
+        pthread_mutex_lock(&dc->lock);
+        if (!h->source)
+            h->source = mlc_source_ref(s);
+        pthread_mutex_unlock(&dc->lock);
+    }
+    *ret = s;
+    return 0;
+}
+
+void
+mlc_dc_head_close(struct mlc_dc *dc, struct mlc_dc_head *h)
+{
+    struct mlc_source *s;
+
+    pthread_mutex_lock(&dc->lock);
+    s = mlc_steal(&h->source);
+    pthread_mutex_unlock(&dc->lock);
+    mlc_source_unref(s);
 }

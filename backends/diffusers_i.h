@@ -33,6 +33,7 @@
 
 struct mlc_blocks;
 struct mlc_kept;
+struct mlc_source;
 
 /* A safetensors file's header, or why it is none. */
 struct mlc_dc_head {
@@ -42,6 +43,10 @@ struct mlc_dc_head {
     struct mlc_safetensors *file;
     char *err;
     uint64_t used; /* dc.lock; of dc.tick */
+    /* dc.lock; the file, open from the time that more of it is waited for until
+     * it is read: what was fetched of an object need not be checked again.  A
+     * reference, or NULL. */
+    struct mlc_source *source;
 };
 
 /* A file that the recipe names, or needs. */
@@ -94,6 +99,12 @@ struct mlc_dc {
 int mlc_dc_head_get(struct mlc_dc *dc, const struct mlc_found *f,
                     struct mlc_ask *ask, struct mlc_dc_head **ret);
 void mlc_dc_head_unref(struct mlc_dc_head *h); /* takes NULL */
+/* A reference to the file that it is of, which stays open until
+ * mlc_dc_head_close().  0 or what mlc_found_open() says. */
+int mlc_dc_head_open(struct mlc_dc *dc, struct mlc_dc_head *h,
+                     const struct mlc_found *f, struct mlc_ask *ask,
+                     struct mlc_source **ret);
+void mlc_dc_head_close(struct mlc_dc *dc, struct mlc_dc_head *h);
 
 /* --- diffusers_model.c ----------------------------------------------- */
 
@@ -126,6 +137,7 @@ struct mlc_dc_weights_spec {
     const struct mlc_dc_lora *loras;
     size_t n_loras;
     double lora_scale;
+    struct mlc_dc *dc;
     struct mlc_ask *ask;
 };
 

@@ -479,6 +479,7 @@ make_weights(struct build *b)
         .loras = b->loras,
         .n_loras = b->n_loras,
         .lora_scale = b->recipe.lora_scale,
+        .dc = b->dc,
         .ask = b->ref.ask,
     };
     struct mlc_dc_weights *w = NULL;

@@ -27,6 +27,8 @@
 /* More is no model's, and would have to be in memory at once. */
 #define MAX_ROW     ((uint64_t)16 * 1024 * 1024)
 #define MAX_FACTORS ((uint64_t)64 * 1024 * 1024)
+/* Between alphas that are fetched in one range. */
+#define MAX_GAP ((uint64_t)1024 * 1024)
 
 struct delta {
     const struct mlc_lora_delta *d; /* borrowed from weights.loras */
@@ -239,13 +241,36 @@ struct reader {
     struct mlc_ask *ask;
 };
 
+/* All of them at once.  Those that lie near each other are one range: what lies
+ * between costs less than to ask again. */
+static int
+want_alphas(void *arg, const struct mlc_lora_span *spans, size_t n)
+{
+    struct reader *a = arg;
+    uint64_t end;
+    int r = 0, q;
+
+    for (size_t i = 0, next; i < n; i = next) {
+        end = spans[i].offset + spans[i].len;
+        for (next = i + 1; next < n && spans[next].offset - end < MAX_GAP;
+             next++)
+            end = spans[next].offset + spans[next].len;
+        q = mlc_source_want(a->source, spans[i].offset, end - spans[i].offset,
+                            a->ask);
+        if (q < 0)
+            r = q;
+        if (r < 0 && r != -EAGAIN)
+            return r;
+    }
+    return r;
+}
+
 static int
 read_alpha(void *arg, uint64_t offset, void *ret_bytes, size_t len)
 {
     struct reader *a = arg;
-    int r = mlc_source_want(a->source, offset, len, a->ask);
 
-    return r < 0 ? r : mlc_source_read(a->source, offset, ret_bytes, len);
+    return mlc_source_read(a->source, offset, ret_bytes, len);
 }
 
 static int
@@ -282,14 +307,15 @@ read_lora(const struct mlc_dc_weights_spec *spec,
 {
     const struct mlc_dc_input *in = &spec->inputs[lora->input];
     mlc_autofree char *label = mlc_ref_label(in->spelled), *why = NULL;
-    struct reader reader = {.ask = spec->ask};
+    struct reader arg = {.ask = spec->ask};
+    const struct mlc_lora_reader reader = {want_alphas, read_alpha, &arg};
     int r;
 
-    r = mlc_found_open(&in->found, spec->ask, &reader.source);
+    r = mlc_dc_head_open(spec->dc, lora->head, &in->found, spec->ask,
+                         &arg.source);
     if (r == 0)
-        r = mlc_lora_new(names, lora->head->file, read_alpha, &reader, ret,
-                         &why);
-    mlc_source_unref(reader.source);
+        r = mlc_lora_new(names, lora->head->file, &reader, ret, &why);
+    mlc_source_unref(arg.source);
     if (r < 0 && r != -EAGAIN &&
         asprintf(ret_err, "lora %s: %s", label ? label : "?",
                  why ? why : mlc_ref_why(r)) < 0)
@@ -306,7 +332,7 @@ read_loras(struct mlc_dc_weights *w, const struct mlc_dc_weights_spec *spec,
            char **ret_err)
 {
     struct mlc_lora_names *names = NULL;
-    int r;
+    int r, q;
 
     if (spec->n_loras == 0)
         return 0;
@@ -319,12 +345,17 @@ read_loras(struct mlc_dc_weights *w, const struct mlc_dc_weights_spec *spec,
                           "have names that LoRA files write alike");
         return -EBADMSG;
     }
-    while (r == 0 && w->n_loras < spec->n_loras) {
-        r = read_lora(spec, names, &spec->loras[w->n_loras],
+    while ((r == 0 || r == -EAGAIN) && w->n_loras < spec->n_loras) {
+        q = read_lora(spec, names, &spec->loras[w->n_loras],
                       &w->loras[w->n_loras], ret_err);
-        w->n_loras += r == 0;
+        w->n_loras++;
+        if (q < 0)
+            r = q;
     }
     mlc_lora_names_free(names);
+    /* Until all of them are there. */
+    for (size_t i = 0; r != -EAGAIN && i < spec->n_loras; i++)
+        mlc_dc_head_close(spec->dc, spec->loras[i].head);
     return r;
 }
 

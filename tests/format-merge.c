@@ -156,12 +156,13 @@ static void
 open_lora(const char *weight, const char *path,
           const struct mlc_lora_names *names, struct lora *ret)
 {
+    const struct mlc_lora_reader reader = {.read = read_alpha,
+                                           .arg = &ret->file};
     char *why = NULL;
 
     read_file(path, &ret->file);
     ret->weight = strtod(weight, NULL);
-    if (mlc_lora_new(names, ret->file.parsed, read_alpha, &ret->file,
-                     &ret->deltas, &why) < 0)
+    if (mlc_lora_new(names, ret->file.parsed, &reader, &ret->deltas, &why) < 0)
         die(path, why ? why : "no memory");
     if (ret->deltas->n_unmatched)
         fprintf(stderr, "%s: %zu of %zu modules are not in this component\n",

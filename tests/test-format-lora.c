@@ -319,7 +319,8 @@ struct file {
     } alphas[3000];
     size_t n_alphas;
     size_t n_reads;
-    int answer; /* of reads */
+    size_t n_wants, n_wanted;
+    int answer; /* of wants and reads */
 };
 
 static struct file *
@@ -375,6 +376,19 @@ put_pair(struct file *f, const char *a_shape, const char *a,
 }
 
 static int
+want_spans(void *arg, const struct mlc_lora_span *spans, size_t n)
+{
+    struct file *f = arg;
+    size_t i;
+
+    for (i = 1; i < n; i++)
+        assert_true(spans[i - 1].offset + spans[i - 1].len <= spans[i].offset);
+    f->n_wants++;
+    f->n_wanted += n;
+    return f->answer;
+}
+
+static int
 read_bytes(void *arg, uint64_t offset, void *ret_bytes, size_t len)
 {
     struct file *f = arg;
@@ -403,6 +417,7 @@ read_bytes(void *arg, uint64_t offset, void *ret_bytes, size_t len)
 static int
 parse(struct model *m, struct file *f, struct mlc_lora **ret, char **ret_why)
 {
+    const struct mlc_lora_reader reader = {want_spans, read_bytes, f};
     struct mlc_safetensors *parsed = NULL;
     struct mlc_lora_names *names = NULL;
     struct mlc_buf header;
@@ -419,7 +434,7 @@ parse(struct model *m, struct file *f, struct mlc_lora **ret, char **ret_why)
         fail_msg("%s", why);
     mlc_buf_done(&header);
     assert_int_equal(mlc_lora_names_new(m->targets, m->n, &names), 0);
-    r = mlc_lora_new(names, parsed, read_bytes, f, ret, ret_why);
+    r = mlc_lora_new(names, parsed, &reader, ret, ret_why);
     mlc_lora_names_free(names);
     mlc_safetensors_free(parsed);
     return r;
@@ -942,6 +957,34 @@ nothing_is_read_of_what_is_refused(void **arg)
         f, "[2,5]", "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight",
         "[4,2]", "lora_unet_mid_block_attentions_0_proj_in.lora_up.weight");
     assert_int_equal(parse(sd1, f, &lora, NULL), -EBADMSG);
+    assert_int_equal(f->n_wants, 0);
+    assert_int_equal(f->n_reads, 0);
+    free_file(f);
+}
+
+static void
+alphas_are_wanted_together(void **arg)
+{
+    static const char *const modules[] = {FLAT_Q, "mid_block_attentions_0_"
+                                                  "transformer_blocks_0_attn1_"
+                                                  "to_k"};
+    struct file *f = new_file("");
+    struct mlc_lora *lora = NULL;
+    char stem[200], down[240], up[240], alpha[240];
+    size_t i;
+
+    for (i = 0; i < 2; i++) {
+        snprintf(stem, sizeof stem, "lora_unet_%s", modules[i]);
+        snprintf(down, sizeof down, "%s.lora_down.weight", stem);
+        snprintf(up, sizeof up, "%s.lora_up.weight", stem);
+        snprintf(alpha, sizeof alpha, "%s.alpha", stem);
+        put_alpha(f, MLC_DTYPE_F32, "[]", 1, alpha);
+        put_pair(f, "[2,4]", down, "[4,2]", up);
+    }
+    f->answer = -EAGAIN;
+    assert_int_equal(parse(sd1, f, &lora, NULL), -EAGAIN);
+    assert_int_equal(f->n_wants, 1);
+    assert_int_equal(f->n_wanted, 2);
     assert_int_equal(f->n_reads, 0);
     free_file(f);
 }
@@ -1186,6 +1229,7 @@ main(void)
         cmocka_unit_test(alphas_that_are_none_are_refused),
         cmocka_unit_test(what_reading_says_is_passed_on),
         cmocka_unit_test(nothing_is_read_of_what_is_refused),
+        cmocka_unit_test(alphas_are_wanted_together),
         cmocka_unit_test(metadata_gives_the_scale),
         cmocka_unit_test(patterns_of_text_encoders_match_either_name),
         cmocka_unit_test(metadata_that_can_not_be_followed_is_refused),

@@ -32,8 +32,7 @@ struct group {
 struct parser {
     const struct mlc_lora_names *names;
     const struct mlc_safetensors *file;
-    mlc_lora_read *read;
-    void *arg;
+    const struct mlc_lora_reader *reader;
     char **ret_why;
     bool is_kohya;
     struct item *items;
@@ -403,7 +402,7 @@ read_alpha(const struct parser *p, const struct mlc_tensor *alpha, double *ret)
     unsigned char bytes[8];
     double wide;
     float value;
-    int r = p->read(p->arg, alpha->begin, bytes, size);
+    int r = p->reader->read(p->reader->arg, alpha->begin, bytes, size);
 
     if (r < 0)
         return r;
@@ -493,12 +492,9 @@ compare_deltas(const void *a, const void *b)
     return 0;
 }
 
-/* In two rounds, so that a file that can't be used is refused before any of it
- * is fetched. */
 static int
-make_deltas(struct parser *p)
+check_groups(const struct parser *p)
 {
-    struct mlc_lora *lora = p->lora;
     size_t i;
     int r;
 
@@ -513,6 +509,54 @@ make_deltas(struct parser *p)
         if (r < 0)
             return r;
     }
+    return 0;
+}
+
+static int
+compare_spans(const void *a, const void *b)
+{
+    const struct mlc_lora_span *x = a, *y = b;
+
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    return 0;
+}
+
+/* Those of modules that the model has. */
+static int
+want_alphas(const struct parser *p)
+{
+    mlc_autofree struct mlc_lora_span *spans =
+        calloc(p->n_groups, sizeof *spans);
+    const struct mlc_tensor *alpha;
+    size_t n = 0, i;
+
+    if (!spans)
+        return -ENOMEM;
+    for (i = 0; i < p->n_groups; i++) {
+        alpha = p->groups[i].of[MLC_LORA_ALPHA];
+        if (p->groups[i].module && alpha)
+            spans[n++] =
+                (struct mlc_lora_span){alpha->begin, alpha->end - alpha->begin};
+    }
+    if (n == 0 || !p->reader->want)
+        return 0;
+    qsort(spans, n, sizeof *spans, compare_spans);
+    return p->reader->want(p->reader->arg, spans, n);
+}
+
+/* A file that can't be used is refused before any of it is fetched. */
+static int
+make_deltas(struct parser *p)
+{
+    struct mlc_lora *lora = p->lora;
+    size_t i;
+    int r = check_groups(p);
+
+    if (r == 0)
+        r = want_alphas(p);
+    if (r < 0)
+        return r;
     lora->deltas = calloc(p->n_groups, 2 * sizeof *lora->deltas);
     if (!lora->deltas)
         return -ENOMEM;
@@ -552,14 +596,12 @@ parse(struct parser *p)
 
 int
 mlc_lora_new(const struct mlc_lora_names *names,
-             const struct mlc_safetensors *file, mlc_lora_read *read, void *arg,
-             struct mlc_lora **ret_lora, char **ret_why)
+             const struct mlc_safetensors *file,
+             const struct mlc_lora_reader *reader, struct mlc_lora **ret_lora,
+             char **ret_why)
 {
-    struct parser p = {.names = names,
-                       .file = file,
-                       .read = read,
-                       .arg = arg,
-                       .ret_why = ret_why};
+    struct parser p = {
+        .names = names, .file = file, .reader = reader, .ret_why = ret_why};
     size_t i;
     int r = -ENOMEM;
 

@@ -85,18 +85,31 @@ struct mlc_lora {
     char *first_unmatched; /* the name of one; NULL: none */
 };
 
-/* Reads len bytes (8 at most: alphas are small) at an offset of the LoRA's
- * file.  0 or a negative errno, -EAGAIN when they are to be fetched first. */
-typedef int mlc_lora_read(void *arg, uint64_t offset, void *ret_bytes,
-                          size_t len);
+/* Bytes of the LoRA's file. */
+struct mlc_lora_span {
+    uint64_t offset, len;
+};
+
+/* What gives its bytes. */
+struct mlc_lora_reader {
+    /* All that will be read (alphas, of 8 bytes at most), by ascending offset,
+     * n > 0: told once, before the first of them is read.  0; or a negative
+     * errno, -EAGAIN when some are to be fetched first.  NULL: all are there.
+     */
+    int (*want)(void *arg, const struct mlc_lora_span *spans, size_t n);
+    /* 0 or a negative errno. */
+    int (*read)(void *arg, uint64_t offset, void *ret_bytes, size_t len);
+    void *arg;
+};
 
 /* 0; -EBADMSG: refused, *ret_why (may be NULL) is a sentence the caller frees,
- * NULL when memory ran out; -ENOMEM; or what read returned, and then it can be
- * called again.  Names and shapes are checked before anything is read.  The
- * file isn't needed afterwards. */
+ * NULL when memory ran out; -ENOMEM; or what the reader returned, and then it
+ * can be called again.  Names and shapes are checked before anything is read.
+ * The file isn't needed afterwards. */
 int mlc_lora_new(const struct mlc_lora_names *names,
-                 const struct mlc_safetensors *file, mlc_lora_read *read,
-                 void *arg, struct mlc_lora **ret_lora, char **ret_why);
+                 const struct mlc_safetensors *file,
+                 const struct mlc_lora_reader *reader,
+                 struct mlc_lora **ret_lora, char **ret_why);
 void mlc_lora_free(struct mlc_lora *lora); /* takes NULL */
 /* What it adds to a target; NULL: nothing. */
 const struct mlc_lora_delta *mlc_lora_find(const struct mlc_lora *lora,
