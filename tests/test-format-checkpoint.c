@@ -17,9 +17,11 @@
 
 #include "backends/format/folder.h"
 #include "backends/format/pretty.h"
-#include "backends/format/wants.h"
 #include "backends/util/buf.h"
+#include "backends/util/cleanup.h"
 #include "backends/util/json.h"
+#include "tests/fuzz/seed.h"
+#include "tests/small-folder.h"
 
 #define JSON(...) #__VA_ARGS__
 #define UNET      "model.diffusion_model."
@@ -172,50 +174,16 @@ other_files_are_called_by_name(void **state)
 
 /* --- a model, small enough to be written down ------------------------- */
 
-static const char index_json[] = JSON({
-    "_class_name" : "StableDiffusionPipeline",
-    "_name_or_path" : "somewhere",
-    "feature_extractor" : [ "transformers", "CLIPFeatureExtractor" ],
-    "image_encoder" : [ "transformers", "CLIPVisionModel" ],
-    "requires_safety_checker" : true,
-    "safety_checker" : [ "stable_diffusion", "StableDiffusionSafetyChecker" ],
-    "scheduler" : [ "diffusers", "PNDMScheduler" ],
-    "text_encoder_2" : [ "transformers", "CLIPTextModelWithProjection" ],
-    "tokenizer_2" : [ "transformers", "CLIPTokenizer" ],
-    "unet" : [ "diffusers", "UNet2DConditionModel" ],
-    "vae" : [ "diffusers", "AutoencoderKL" ]
-});
-static const char unet_json[] = JSON({
-    "block_out_channels" : [ 4, 4 ],
-    "cross_attention_dim" : 768,
-    "down_block_types" : [ "CrossAttnDownBlock2D", "DownBlock2D" ],
-    "layers_per_block" : 1,
-    "up_block_types" : [ "UpBlock2D", "CrossAttnUpBlock2D" ]
-});
-static const char vae_json[] = JSON({
-    "block_out_channels" : [ 4, 8 ],
-    "down_block_types" : [ "DownEncoderBlock2D", "DownEncoderBlock2D" ],
-    "up_block_types" : [ "UpDecoderBlock2D", "UpDecoderBlock2D" ]
-});
-static const char clip_json[] = JSON({
-    "hidden_size" : 4,
-    "intermediate_size" : 16,
-    "num_hidden_layers" : 1,
-    "projection_dim" : 6,
-    "torch_dtype" : "float16",
-    "vocab_size" : 10
-});
+/* What fuzz-folder takes: which of the files, and what is in it. */
+static void
+save_seed(size_t which, const char *text)
+{
+    mlc_autofree char *seed = NULL;
+    int len = asprintf(&seed, "%zu%s", which, text);
 
-static const struct {
-    const char *path, *text;
-} texts[] = {
-    {"model_index.json", index_json},
-    {"unet/config.json", unet_json},
-    {"vae/config.json", vae_json},
-    {"text_encoder_2/config.json", clip_json},
-    {"scheduler/scheduler_config.json", "{}"},
-    {"feature_extractor/preprocessor_config.json", "{}"},
-};
+    assert_true(len >= 0);
+    fuzz_save_seed(seed, (size_t)len);
+}
 
 /* With 'text' at 'path' instead (NULL: no such file). */
 static struct mlc_folder *
@@ -225,109 +193,21 @@ make_folder(const char *path, const char *text)
     size_t i;
 
     assert_int_equal(mlc_folder_new(&folder), 0);
-    for (i = 0; i < sizeof texts / sizeof *texts; i++) {
-        const char *t = texts[i].text;
+    for (i = 0; i < SMALL_FOLDER_FILES; i++) {
+        const char *t = small_folder[i].text;
 
-        if (strcmp(texts[i].path, path) == 0)
+        if (strcmp(small_folder[i].path, path) == 0)
             t = text;
-        if (t)
-            assert_int_equal(
-                mlc_folder_add(folder, texts[i].path, t, strlen(t), NULL), 0);
+        if (!t)
+            continue;
+        save_seed(i, t);
+        assert_int_equal(
+            mlc_folder_add(folder, small_folder[i].path, t, strlen(t), NULL),
+            0);
     }
     mlc_folder_pass(folder, "tokenizer_2/vocab.json");
     mlc_folder_pass(folder, "tokenizer_2/merges.txt");
     return folder;
-}
-
-static void
-add_wants(struct mlc_wants *all, const struct mlc_folder *folder,
-          const char *path, const char *prefix)
-{
-    const json_t *config = mlc_folder_json(folder, path);
-    struct mlc_wants wants = {.r = 0};
-    size_t i;
-
-    if (strncmp(path, "unet", 4) == 0)
-        assert_int_equal(mlc_unet_wants(config, path, &wants, NULL), 0);
-    else if (strncmp(path, "vae", 3) == 0)
-        assert_int_equal(mlc_vae_wants(config, path, &wants, NULL), 0);
-    else
-        assert_int_equal(mlc_openclip_wants(config, path, true, &wants, NULL),
-                         0);
-    assert_int_equal(wants.r, 0);
-    for (i = 0; i < wants.n; i++) {
-        const struct mlc_want *w = &wants.all[i];
-        const struct mlc_at at = {mlc_namef("%s", ""), mlc_namef("%s", "")};
-        uint64_t shape[MLC_TARGET_MAX_DIMS];
-        struct mlc_want *made;
-        char name[200];
-
-        if (w->part > 0)
-            continue;
-        memcpy(shape, w->shape, sizeof shape);
-        shape[0] *= w->n_parts;
-        if (w->transform == MLC_TRANSPOSE) {
-            shape[0] = w->shape[1];
-            shape[1] = w->shape[0];
-        }
-        snprintf(name, sizeof name, "%s%s", prefix, w->source_name);
-        made = mlc_want(all, &at, name, w->name, w->n_dims, shape);
-        assert_non_null(made);
-    }
-    mlc_wants_done(&wants);
-}
-
-/* A checkpoint that has all that the folder wants, but for one tensor that is
- * left out, or has another name, dtype or first dimension. */
-struct change {
-    const char *tensor;
-    enum { WITHOUT, AS_U8, LONGER } how;
-};
-
-static struct mlc_safetensors *
-make_checkpoint(const struct mlc_folder *folder, const struct change *change)
-{
-    struct mlc_wants all = {.r = 0};
-    struct mlc_tensor *tensors;
-    struct mlc_safetensors *f = NULL;
-    char *header = NULL;
-    size_t len = 0;
-    size_t n = 0;
-    size_t i;
-
-    add_wants(&all, folder, "unet/config.json", UNET);
-    add_wants(&all, folder, "vae/config.json", "first_stage_model.");
-    add_wants(&all, folder, "text_encoder_2/config.json",
-              "conditioner.embedders.1.model.");
-    tensors = calloc(all.n, sizeof *tensors);
-    assert_non_null(tensors);
-    for (i = 0; i < all.n; i++) {
-        struct mlc_want *w = &all.all[i];
-        struct mlc_tensor t = {
-            .name = w->source_name,
-            .dtype = MLC_DTYPE_BF16,
-            .n_dims = w->n_dims,
-            .shape = w->shape,
-        };
-
-        if (change && strcmp(t.name, change->tensor) == 0) {
-            if (change->how == WITHOUT)
-                continue;
-            if (change->how == AS_U8)
-                t.dtype = MLC_DTYPE_U8;
-            if (change->how == LONGER)
-                w->shape[0]++;
-        }
-        tensors[n++] = t;
-    }
-    assert_int_equal(mlc_safetensors_format(tensors, n, &header, &len), 0);
-    assert_int_equal(mlc_safetensors_parse(header + 8, len - 8,
-                                           tensors[n - 1].end, &f, NULL),
-                     0);
-    free(header);
-    free(tensors);
-    mlc_wants_done(&all);
-    return f;
 }
 
 static int
@@ -358,7 +238,7 @@ static void
 targets_are_ranges_of_the_checkpoint(void **state)
 {
     struct mlc_folder *folder = make_folder("", NULL);
-    struct mlc_safetensors *f = make_checkpoint(folder, NULL);
+    struct mlc_safetensors *f = small_checkpoint(folder, NULL);
     struct mlc_layout *l = NULL;
     const struct mlc_component *clip;
     const struct mlc_tensor *in_proj;
@@ -396,7 +276,7 @@ static void
 every_byte_has_its_target(void **state)
 {
     struct mlc_folder *folder = make_folder("", NULL);
-    struct mlc_safetensors *f = make_checkpoint(folder, NULL);
+    struct mlc_safetensors *f = small_checkpoint(folder, NULL);
     struct mlc_layout *l = NULL;
     const struct mlc_component *c;
     uint64_t at;
@@ -438,7 +318,7 @@ static void
 a_wrong_tensor_is_named(void **state)
 {
     static const struct {
-        struct change change;
+        struct small_change change;
         const char *word;
     } changes[] = {
         {{UNET "middle_block.1.proj_in.weight", WITHOUT}, "missing"},
@@ -457,7 +337,8 @@ a_wrong_tensor_is_named(void **state)
     size_t i;
 
     for (i = 0; i < sizeof changes / sizeof *changes; i++) {
-        struct mlc_safetensors *f = make_checkpoint(folder, &changes[i].change);
+        struct mlc_safetensors *f =
+            small_checkpoint(folder, &changes[i].change);
         struct mlc_layout *l = NULL;
         char *err = NULL;
 
@@ -516,7 +397,7 @@ configurations_of_other_forms_are_refused(void **state)
          "FluxTransformer2DModel"},
     };
     struct mlc_folder *whole = make_folder("", NULL);
-    struct mlc_safetensors *f = make_checkpoint(whole, NULL);
+    struct mlc_safetensors *f = small_checkpoint(whole, NULL);
     size_t i;
 
     for (i = 0; i < sizeof files / sizeof *files; i++) {
@@ -540,7 +421,7 @@ static void
 a_config_is_edited(void **state)
 {
     struct mlc_folder *folder = make_folder("", NULL);
-    struct mlc_safetensors *f = make_checkpoint(folder, NULL);
+    struct mlc_safetensors *f = small_checkpoint(folder, NULL);
     struct mlc_layout *l = NULL;
     const char *path, *text;
     size_t len, i;
@@ -563,10 +444,10 @@ a_config_is_edited(void **state)
             assert_non_null(strstr(text, "\"torch_dtype\": \"bfloat16\""));
             assert_non_null(strstr(text, "\"dtype\": \"bfloat16\""));
         } else if (strcmp(path, "unet/config.json") == 0) {
-            assert_string_equal(text, unet_json);
+            assert_string_equal(text, small_folder[1].text);
         }
     }
-    assert_int_equal(i, sizeof texts / sizeof *texts);
+    assert_int_equal(i, SMALL_FOLDER_FILES);
     mlc_layout_free(l);
     mlc_safetensors_free(f);
     mlc_folder_free(folder);
@@ -580,7 +461,7 @@ a_config_without_a_file_is_refused(void **state)
         "feature_extractor/preprocessor_config.json",
     };
     struct mlc_folder *folder = make_folder("", NULL);
-    struct mlc_safetensors *f = make_checkpoint(folder, NULL);
+    struct mlc_safetensors *f = small_checkpoint(folder, NULL);
     struct mlc_layout *l = NULL;
     size_t i;
 

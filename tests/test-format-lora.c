@@ -18,6 +18,7 @@
 
 #include "backends/format/half.h"
 #include "backends/util/buf.h"
+#include "tests/fuzz/seed.h"
 
 #define N_OF(array) (sizeof(array) / sizeof *(array))
 
@@ -428,6 +429,7 @@ parse(struct model *m, struct file *f, struct mlc_lora **ret, char **ret_why)
     assert_int_equal(mlc_buf_append(&header, f->header.data, f->header.len), 0);
     assert_int_equal(mlc_buf_puts(&header, "}"), 0);
     f->begin = 8 + header.len;
+    fuzz_save_seed(header.data, header.len);
     r = mlc_safetensors_parse(header.data, header.len, f->begin + f->len,
                               &parsed, &why);
     if (r < 0)
