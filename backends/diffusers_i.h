@@ -30,6 +30,9 @@
 #define MLC_DC_MAX_KEPT ((size_t)32 << 20)
 /* A header that is longer is no model's. */
 #define MLC_DC_MAX_HEADER ((size_t)16 << 20)
+/* Of all files of one recipe: they are in memory at once while it is built.  A
+ * LoRA of every layer of SDXL has half a MiB. */
+#define MLC_DC_MAX_HEADERS ((size_t)64 << 20)
 
 struct mlc_blocks;
 struct mlc_kept;

@@ -39,6 +39,7 @@ struct build {
     size_t n_loras;
     struct mlc_dc_head *head, *vae_head;
     struct mlc_dc_head *lora_heads[MLC_RECIPE_MAX_LORAS];
+    size_t heads_len; /* bytes, of them all */
     struct mlc_folder *folder;
 };
 
@@ -219,6 +220,23 @@ find_inputs(struct build *b)
     return r == 0 && b->is_waiting ? -EAGAIN : r;
 }
 
+/* Is it another recipe line's, too? */
+static bool
+is_held_twice(const struct build *b, const struct mlc_dc_head *h)
+{
+    bool is_held = b->head == h;
+    bool is_twice = is_held && b->vae_head == h;
+
+    is_held = is_held || b->vae_head == h;
+    for (size_t i = 0; i < b->n_loras; i++) {
+        if (b->lora_heads[i] != h)
+            continue;
+        is_twice = is_twice || is_held;
+        is_held = true;
+    }
+    return is_twice;
+}
+
 static int
 read_head(struct build *b, const char *what, unsigned input,
           struct mlc_dc_head **ret)
@@ -238,6 +256,13 @@ read_head(struct build *b, const char *what, unsigned input,
                       mlc_ref_why(r));
     if ((*ret)->err)
         return refuse(b, "%s %s: %s", what, label ? label : "?", (*ret)->err);
+    if (!is_held_twice(b, *ret))
+        b->heads_len += (*ret)->len;
+    if (b->heads_len > MLC_DC_MAX_HEADERS)
+        return refuse(b,
+                      "%s %s: with its header the recipe's files have more "
+                      "than %zu bytes of headers; name fewer",
+                      what, label ? label : "?", MLC_DC_MAX_HEADERS);
     return 0;
 }
 

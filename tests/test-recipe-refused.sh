@@ -105,6 +105,25 @@ EOS
     refused none "." "checkpoint = $tmp/made/none.safetensors"
 }
 
+many_headers() {
+    local i lines=()
+    "$python" - "$tmp/made" <<'EOS'
+import struct, sys
+for i in range(5):
+    header = b'{"__metadata__":{"n":"%d"}}' % i + b" " * (15 << 20)
+    with open(f"{sys.argv[1]}/long{i}.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+EOS
+    for i in 0 1 2 3 4; do
+        lines+=("lora = $tmp/made/long$i.safetensors")
+    done
+    refused many "long4.safetensors: with its header .* 67108864 bytes" \
+        "$good" "$config" "${lines[@]}"
+    # The same file twice is one header.
+    lines=("${lines[0]}" "${lines[0]}" "${lines[0]}" "${lines[0]}" "${lines[0]}")
+    refused few "lora .*long0.safetensors: it has no tensor" "$good" "$config" "${lines[@]}"
+}
+
 # A recipe that names what it makes, itself or by way of another.
 loops() {
     refused loop "itself made by a recipe" "checkpoint = \
@@ -240,6 +259,7 @@ run_case "what the recipe says" the_text
 run_case "recipes that name themselves" loops
 run_case "a missing tensor" missing_tensor
 run_case "no model at all" no_model
+run_case "more headers than memory should hold" many_headers
 run_case "names" names
 run_case "a header past the end" hostile past-the-end 'm*'
 for how in empty negative huge too-huge cut trailing hole overlap out-of-range \
