@@ -3,6 +3,7 @@
 
 #include "tests/small-folder.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,35 +54,44 @@ const struct small_file small_folder[SMALL_FOLDER_FILES] = {
     {"model_index.json", index_json},
     {"unet/config.json", unet_json},
     {"vae/config.json", vae_json},
+    {"text_encoder/config.json", clip_json},
     {"text_encoder_2/config.json", clip_json},
     {"scheduler/scheduler_config.json", "{}"},
     {"feature_extractor/preprocessor_config.json", "{}"},
 };
 
+/* A component, and where its tensors are. */
+struct component {
+    const char *path, *prefix;
+    bool is_openclip, has_projection, has_target_names;
+};
+
 static int
-wants_of(const struct mlc_folder *folder, const char *path,
+wants_of(const struct mlc_folder *folder, const struct component *c,
          struct mlc_wants *ret)
 {
-    const json_t *config = mlc_folder_json(folder, path);
+    const json_t *config = mlc_folder_json(folder, c->path);
     int r = -1;
 
-    if (config && strncmp(path, "unet", 4) == 0)
-        r = mlc_unet_wants(config, path, ret, NULL);
-    else if (config && strncmp(path, "vae", 3) == 0)
-        r = mlc_vae_wants(config, path, ret, NULL);
+    if (config && strncmp(c->path, "unet", 4) == 0)
+        r = mlc_unet_wants(config, c->path, ret, NULL);
+    else if (config && strncmp(c->path, "vae", 3) == 0)
+        r = mlc_vae_wants(config, c->path, ret, NULL);
+    else if (config && c->is_openclip)
+        r = mlc_openclip_wants(config, c->path, c->has_projection, ret, NULL);
     else if (config)
-        r = mlc_openclip_wants(config, path, true, ret, NULL);
+        r = mlc_clip_wants(config, c->path, ret, NULL);
     return r < 0 ? r : ret->r;
 }
 
 /* The whole tensors that they are parts of. */
 static int
 add_wants(struct mlc_wants *all, const struct mlc_folder *folder,
-          const char *path, const char *prefix)
+          const struct component *c)
 {
     const struct mlc_at at = {mlc_namef("%s", ""), mlc_namef("%s", "")};
     struct mlc_wants wants = {.r = 0};
-    int r = wants_of(folder, path, &wants);
+    int r = wants_of(folder, c, &wants);
     size_t i;
 
     for (i = 0; r == 0 && i < wants.n; i++) {
@@ -97,12 +107,33 @@ add_wants(struct mlc_wants *all, const struct mlc_folder *folder,
             shape[0] = w->shape[1];
             shape[1] = w->shape[0];
         }
-        snprintf(name, sizeof name, "%s%s", prefix, w->source_name);
+        snprintf(name, sizeof name, "%s%s", c->prefix,
+                 c->has_target_names ? w->name : w->source_name);
         if (!mlc_want(all, &at, name, w->name, w->n_dims, shape))
             r = all->r;
     }
     mlc_wants_done(&wants);
     return r;
+}
+
+/* A text encoder, if the folder names it. */
+static int
+add_encoder(struct mlc_wants *all, const struct mlc_folder *folder,
+            const char *name, enum small_form form)
+{
+    const char *class = mlc_folder_class(folder, name);
+    struct component c = {.path = strcmp(name, "text_encoder") == 0
+                                      ? "text_encoder/config.json"
+                                      : "text_encoder_2/config.json"};
+
+    if (!class)
+        return 0;
+    c.has_projection = strcmp(class, "CLIPTextModelWithProjection") == 0;
+    c.is_openclip = c.has_projection || form == SMALL_SD2;
+    c.prefix = c.has_projection ? "conditioner.embedders.1.model."
+               : c.is_openclip  ? "cond_stage_model.model."
+                                : "cond_stage_model.transformer.";
+    return add_wants(all, folder, &c);
 }
 
 static struct mlc_safetensors *
@@ -142,17 +173,26 @@ make_checkpoint(struct mlc_wants *all, const struct small_change *change)
 }
 
 struct mlc_safetensors *
-small_checkpoint(const struct mlc_folder *folder,
+small_checkpoint(const struct mlc_folder *folder, enum small_form form,
                  const struct small_change *change)
 {
+    bool is_vae = form == SMALL_VAE || form == SMALL_VAE_DIFFUSERS;
+    const struct component unet = {"unet/config.json", "model.diffusion_model.",
+                                   false, false, false};
+    const struct component vae = {"vae/config.json",
+                                  is_vae ? "" : "first_stage_model.", false,
+                                  false, form == SMALL_VAE_DIFFUSERS};
     struct mlc_safetensors *f = NULL;
     struct mlc_wants all = {.r = 0};
+    int r = add_wants(&all, folder, &vae);
 
-    if (add_wants(&all, folder, "unet/config.json", "model.diffusion_model.") ==
-            0 &&
-        add_wants(&all, folder, "vae/config.json", "first_stage_model.") == 0 &&
-        add_wants(&all, folder, "text_encoder_2/config.json",
-                  "conditioner.embedders.1.model.") == 0)
+    if (r == 0 && !is_vae)
+        r = add_wants(&all, folder, &unet);
+    if (r == 0 && !is_vae)
+        r = add_encoder(&all, folder, "text_encoder", form);
+    if (r == 0 && !is_vae)
+        r = add_encoder(&all, folder, "text_encoder_2", form);
+    if (r == 0)
         f = make_checkpoint(&all, change);
     mlc_wants_done(&all);
     return f;

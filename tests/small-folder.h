@@ -9,7 +9,7 @@
 struct mlc_folder;
 struct mlc_safetensors;
 
-#define SMALL_FOLDER_FILES 6
+#define SMALL_FOLDER_FILES 7
 
 struct small_file {
     const char *path, *text;
@@ -22,9 +22,18 @@ struct small_change {
     enum { WITHOUT, AS_U8, LONGER } how;
 };
 
-/* What the folder's configurations want, as a checkpoint.  change may be NULL.
- * The caller frees it; NULL: they are refused, or there is no such file. */
+enum small_form {
+    SMALL_SD1,           /* CLIPTextModel by the transformers library's names */
+    SMALL_SD2,           /* by OpenCLIP's */
+    SMALL_VAE,           /* the VAE alone */
+    SMALL_VAE_DIFFUSERS, /* the same, by diffusers' names */
+};
+
+/* What the folder's configurations want of a file of that form.  change may be
+ * NULL.  The caller frees it; NULL: they are refused, or there is no such
+ * file. */
 struct mlc_safetensors *small_checkpoint(const struct mlc_folder *folder,
+                                         enum small_form form,
                                          const struct small_change *change);
 
 #endif

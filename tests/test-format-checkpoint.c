@@ -18,7 +18,6 @@
 #include "backends/format/folder.h"
 #include "backends/format/pretty.h"
 #include "backends/util/buf.h"
-#include "backends/util/cleanup.h"
 #include "backends/util/json.h"
 #include "tests/fuzz/seed.h"
 #include "tests/small-folder.h"
@@ -174,37 +173,30 @@ other_files_are_called_by_name(void **state)
 
 /* --- a model, small enough to be written down ------------------------- */
 
-/* What fuzz-folder takes: which of the files, and what is in it. */
-static void
-save_seed(size_t which, const char *text)
-{
-    mlc_autofree char *seed = NULL;
-    int len = asprintf(&seed, "%zu%s", which, text);
-
-    assert_true(len >= 0);
-    fuzz_save_seed(seed, (size_t)len);
-}
-
 /* With 'text' at 'path' instead (NULL: no such file). */
 static struct mlc_folder *
 make_folder(const char *path, const char *text)
 {
     struct mlc_folder *folder = NULL;
+    struct mlc_buf seed; /* as tests/fuzz/fuzz-folder.c has it */
     size_t i;
 
+    mlc_buf_init(&seed, 1 << 20);
+    assert_int_equal(mlc_buf_puts(&seed, "0"), 0);
     assert_int_equal(mlc_folder_new(&folder), 0);
     for (i = 0; i < SMALL_FOLDER_FILES; i++) {
-        const char *t = small_folder[i].text;
+        bool is_other = strcmp(small_folder[i].path, path) == 0;
+        const char *t = is_other ? text : small_folder[i].text;
 
-        if (strcmp(small_folder[i].path, path) == 0)
-            t = text;
-        if (!t)
-            continue;
-        save_seed(i, t);
-        assert_int_equal(
-            mlc_folder_add(folder, small_folder[i].path, t, strlen(t), NULL),
-            0);
+        assert_int_equal(mlc_buf_puts(&seed, t ? t : "-"), 0);
+        assert_int_equal(mlc_buf_append(&seed, "", 1), 0);
+        if (t)
+            assert_int_equal(mlc_folder_add(folder, small_folder[i].path, t,
+                                            strlen(t), NULL),
+                             0);
     }
+    fuzz_save_seed(seed.data, seed.len);
+    mlc_buf_done(&seed);
     mlc_folder_pass(folder, "tokenizer_2/vocab.json");
     mlc_folder_pass(folder, "tokenizer_2/merges.txt");
     return folder;
@@ -238,7 +230,7 @@ static void
 targets_are_ranges_of_the_checkpoint(void **state)
 {
     struct mlc_folder *folder = make_folder("", NULL);
-    struct mlc_safetensors *f = small_checkpoint(folder, NULL);
+    struct mlc_safetensors *f = small_checkpoint(folder, SMALL_SD1, NULL);
     struct mlc_layout *l = NULL;
     const struct mlc_component *clip;
     const struct mlc_tensor *in_proj;
@@ -272,11 +264,110 @@ targets_are_ranges_of_the_checkpoint(void **state)
     mlc_folder_free(folder);
 }
 
+/* As SDXL for inpainting is, in a narrow one. */
+static void
+a_unet_may_be_linear_and_given_more(void **state)
+{
+    struct mlc_folder *folder = make_folder(
+        "unet/config.json", JSON({
+            "addition_embed_type" : "text_time",
+            "block_out_channels" : [ 4, 8 ],
+            "cross_attention_dim" : 2048,
+            "down_block_types" : [ "DownBlock2D", "CrossAttnDownBlock2D" ],
+            "in_channels" : 9,
+            "projection_class_embeddings_input_dim" : 2816,
+            "transformer_layers_per_block" : [ 1, 2 ],
+            "up_block_types" : [ "CrossAttnUpBlock2D", "UpBlock2D" ],
+            "use_linear_projection" : true
+        }));
+    struct mlc_safetensors *f = small_checkpoint(folder, SMALL_SD1, NULL);
+    struct mlc_layout *l = NULL;
+    struct mlc_checkpoint_kind kind;
+    const struct mlc_component *unet;
+    const struct mlc_target *t;
+
+    assert_int_equal(mlc_checkpoint_detect(f, &kind, NULL), 0);
+    assert_int_equal(kind.family, MLC_FAMILY_SDXL);
+    assert_int_equal(kind.task, MLC_TASK_INPAINT);
+    assert_int_equal(make_layout(folder, f, &l, NULL), 0);
+    assert_int_equal(l->family, MLC_FAMILY_SDXL);
+    unet = mlc_layout_find(l, MLC_PART_UNET);
+    t = find_target(unet, "add_embedding.linear_1.weight");
+    assert_string_equal(t->source_name, "label_emb.0.0.weight");
+    assert_int_equal(t->tensor.shape[1], 2816);
+    t = find_target(unet, "mid_block.attentions.0.proj_in.weight");
+    assert_int_equal(t->tensor.n_dims, 2);
+    find_target(unet, "mid_block.attentions.0.transformer_blocks.1.norm1.bias");
+    mlc_layout_free(l);
+    mlc_safetensors_free(f);
+    mlc_folder_free(folder);
+}
+
+static void
+a_text_encoder_has_one_of_two_forms(void **state)
+{
+    static const struct {
+        enum small_form form;
+        const char *source_name;
+    } forms[] = {
+        {SMALL_SD1, "text_model.encoder.layers.0.self_attn.q_proj.weight"},
+        {SMALL_SD2, "transformer.resblocks.0.attn.in_proj_weight"},
+    };
+    struct mlc_folder *folder =
+        make_folder("model_index.json", JSON({
+                        "scheduler" : [ "diffusers", "PNDMScheduler" ],
+                        "text_encoder" : [ "transformers", "CLIPTextModel" ],
+                        "unet" : [ "diffusers", "UNet2DConditionModel" ],
+                        "vae" : [ "diffusers", "AutoencoderKL" ]
+                    }));
+    size_t i;
+
+    for (i = 0; i < sizeof forms / sizeof *forms; i++) {
+        struct mlc_safetensors *f =
+            small_checkpoint(folder, forms[i].form, NULL);
+        struct mlc_layout *l = NULL;
+        const struct mlc_target *t;
+
+        assert_int_equal(make_layout(folder, f, &l, NULL), 0);
+        t = find_target(mlc_layout_find(l, MLC_PART_TEXT_ENCODER),
+                        "text_model.encoder.layers.0.self_attn.q_proj.weight");
+        assert_string_equal(t->source_name, forms[i].source_name);
+        mlc_layout_free(l);
+        mlc_safetensors_free(f);
+    }
+    mlc_folder_free(folder);
+}
+
+static void
+a_vae_of_its_own_has_one_of_two_forms(void **state)
+{
+    static const enum small_form forms[] = {SMALL_VAE, SMALL_VAE_DIFFUSERS};
+    const struct mlc_layout_options options = {.flat_clip_names = false};
+    struct mlc_folder *folder = make_folder("", NULL);
+    struct mlc_safetensors *f = small_checkpoint(folder, SMALL_SD1, NULL);
+    size_t i;
+
+    for (i = 0; i < sizeof forms / sizeof *forms; i++) {
+        struct mlc_safetensors *vae = small_checkpoint(folder, forms[i], NULL);
+        struct mlc_layout *l = NULL;
+
+        assert_int_equal(mlc_layout_new(folder, f, vae, &options, &l, NULL), 0);
+        assert_int_equal(mlc_layout_find(l, MLC_PART_VAE)->origin,
+                         MLC_ORIGIN_VAE);
+        assert_int_equal(mlc_layout_find(l, MLC_PART_VAE)->n_targets,
+                         mlc_safetensors_n_tensors(vae));
+        mlc_layout_free(l);
+        mlc_safetensors_free(vae);
+    }
+    mlc_safetensors_free(f);
+    mlc_folder_free(folder);
+}
+
 static void
 every_byte_has_its_target(void **state)
 {
     struct mlc_folder *folder = make_folder("", NULL);
-    struct mlc_safetensors *f = small_checkpoint(folder, NULL);
+    struct mlc_safetensors *f = small_checkpoint(folder, SMALL_SD1, NULL);
     struct mlc_layout *l = NULL;
     const struct mlc_component *c;
     uint64_t at;
@@ -338,7 +429,7 @@ a_wrong_tensor_is_named(void **state)
 
     for (i = 0; i < sizeof changes / sizeof *changes; i++) {
         struct mlc_safetensors *f =
-            small_checkpoint(folder, &changes[i].change);
+            small_checkpoint(folder, SMALL_SD1, &changes[i].change);
         struct mlc_layout *l = NULL;
         char *err = NULL;
 
@@ -397,7 +488,7 @@ configurations_of_other_forms_are_refused(void **state)
          "FluxTransformer2DModel"},
     };
     struct mlc_folder *whole = make_folder("", NULL);
-    struct mlc_safetensors *f = small_checkpoint(whole, NULL);
+    struct mlc_safetensors *f = small_checkpoint(whole, SMALL_SD1, NULL);
     size_t i;
 
     for (i = 0; i < sizeof files / sizeof *files; i++) {
@@ -421,7 +512,7 @@ static void
 a_config_is_edited(void **state)
 {
     struct mlc_folder *folder = make_folder("", NULL);
-    struct mlc_safetensors *f = small_checkpoint(folder, NULL);
+    struct mlc_safetensors *f = small_checkpoint(folder, SMALL_SD1, NULL);
     struct mlc_layout *l = NULL;
     const char *path, *text;
     size_t len, i;
@@ -461,7 +552,7 @@ a_config_without_a_file_is_refused(void **state)
         "feature_extractor/preprocessor_config.json",
     };
     struct mlc_folder *folder = make_folder("", NULL);
-    struct mlc_safetensors *f = small_checkpoint(folder, NULL);
+    struct mlc_safetensors *f = small_checkpoint(folder, SMALL_SD1, NULL);
     struct mlc_layout *l = NULL;
     size_t i;
 
@@ -624,6 +715,9 @@ main(void)
         cmocka_unit_test(unknown_unets_are_told_to_bring_a_config),
         cmocka_unit_test(other_files_are_called_by_name),
         cmocka_unit_test(targets_are_ranges_of_the_checkpoint),
+        cmocka_unit_test(a_unet_may_be_linear_and_given_more),
+        cmocka_unit_test(a_text_encoder_has_one_of_two_forms),
+        cmocka_unit_test(a_vae_of_its_own_has_one_of_two_forms),
         cmocka_unit_test(every_byte_has_its_target),
         cmocka_unit_test(files_are_named_with_their_variant),
         cmocka_unit_test(a_wrong_tensor_is_named),
