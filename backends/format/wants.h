@@ -13,7 +13,7 @@
 #include "backends/format/layout.h"
 
 /* Hostile configurations end here; an SDXL UNet has 1680. */
-#define MLC_MAX_WANTS ((size_t)100000)
+#define MLC_MAX_WANTS ((size_t)10000)
 
 struct mlc_want {
     char *name;        /* owned; in diffusers */
