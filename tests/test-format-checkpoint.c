@@ -454,6 +454,35 @@ a_config_is_edited(void **state)
 }
 
 static void
+what_is_no_pair_of_names_is_no_component(void **state)
+{
+    struct mlc_folder *folder = make_folder(
+        "model_index.json", JSON({
+            "feature_extractor" : ["transformers"],
+            "safety_checker" :
+                [ "stable_diffusion", "StableDiffusion", "Checker" ],
+            "scheduler" : [ "diffusers", "PNDMScheduler" ],
+            "sizes" : [ 1, 2 ],
+            "unet" : [ "diffusers", "UNet2DConditionModel" ],
+            "vae" : [ "diffusers", "AutoencoderKL" ]
+        }));
+    struct mlc_safetensors *f = small_checkpoint(folder, NULL);
+    struct mlc_layout *l = NULL;
+    const json_t *sizes;
+
+    assert_int_equal(make_layout(folder, f, &l, NULL), 0);
+    assert_int_equal(mlc_folder_finish(folder, l, NULL), 0);
+    assert_null(mlc_folder_class(folder, "feature_extractor"));
+    assert_null(mlc_folder_class(folder, "safety_checker"));
+    sizes =
+        json_object_get(mlc_folder_json(folder, "model_index.json"), "sizes");
+    assert_int_equal(json_integer_value(json_array_get(sizes, 1)), 2);
+    mlc_layout_free(l);
+    mlc_safetensors_free(f);
+    mlc_folder_free(folder);
+}
+
+static void
 a_config_without_a_file_is_refused(void **state)
 {
     static const char *const paths[] = {
@@ -629,6 +658,7 @@ main(void)
         cmocka_unit_test(a_wrong_tensor_is_named),
         cmocka_unit_test(configurations_of_other_forms_are_refused),
         cmocka_unit_test(a_config_is_edited),
+        cmocka_unit_test(what_is_no_pair_of_names_is_no_component),
         cmocka_unit_test(a_config_without_a_file_is_refused),
         cmocka_unit_test(what_is_no_json_object_is_refused),
         cmocka_unit_test(built_in_folders_lack_words_alone),

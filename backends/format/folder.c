@@ -160,6 +160,8 @@ mlc_folder_class(const struct mlc_folder *f, const char *component)
 {
     const json_t *entry = json_object_get(f->files[INDEX].json, component);
 
+    if (json_array_size(entry) != 2)
+        return NULL;
     return json_string_value(json_array_get(entry, 1));
 }
 
@@ -289,6 +291,15 @@ is_component(const char *name)
     return false;
 }
 
+/* [library, class], as a component has it; not two numbers. */
+static bool
+is_entry(const json_t *value)
+{
+    return json_array_size(value) == 2 &&
+           (json_is_string(json_array_get(value, 0)) ||
+            json_is_string(json_array_get(value, 1)));
+}
+
 /* model_index.json names what is in the folder, and no more: a safety checker's
  * weights are in no checkpoint, and without its folder loading fails (facts:
  * checkpoints 4.5). */
@@ -301,8 +312,7 @@ edit_index(struct mlc_folder *f)
 
     json_object_foreach(index, key, value)
     {
-        if (!json_is_array(value) || json_array_size(value) != 2 ||
-            is_component(key))
+        if (is_component(key) || !is_entry(value))
             continue;
         if (json_array_set_new(value, 0, json_null()) < 0 ||
             json_array_set_new(value, 1, json_null()) < 0)
