@@ -224,17 +224,12 @@ find_inputs(struct build *b)
 static bool
 is_held_twice(const struct build *b, const struct mlc_dc_head *h)
 {
-    bool is_held = b->head == h;
-    bool is_twice = is_held && b->vae_head == h;
+    unsigned n = b->head == h ? 1 : 0;
 
-    is_held = is_held || b->vae_head == h;
-    for (size_t i = 0; i < b->n_loras; i++) {
-        if (b->lora_heads[i] != h)
-            continue;
-        is_twice = is_twice || is_held;
-        is_held = true;
-    }
-    return is_twice;
+    n += b->vae_head == h ? 1 : 0;
+    for (size_t i = 0; i < b->n_loras; i++)
+        n += b->lora_heads[i] == h ? 1 : 0;
+    return n > 1;
 }
 
 static int
