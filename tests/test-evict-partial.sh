@@ -12,6 +12,11 @@ taken() {
 is_at_most() {
     [ "$(taken)" -le "$1" ]
 }
+# state NAME
+state() {
+    getfattr -L --absolute-names --only-values -n user.mlcachefs.state \
+        "$files/$1"
+}
 # part NAME: reads its first 2 MiB.
 part() {
     cmp -n 2097152 "$source/$1" "$files/$1"
@@ -23,10 +28,9 @@ part b.bin
 [ "$(taken)" -ge 4194304 ] || fail "only $(taken) bytes are there"
 part c.bin
 wait_until 10 is_at_most 5500000
-assert_equal "state" remote \
-    "$(getfattr -L --absolute-names --only-values -n user.mlcachefs.state "$files/a.bin")"
-requests=$(count_requests --server cdn)
+assert_equal "the first" remote "$(state a.bin)"
+assert_equal "the second" partial "$(state b.bin)"
+assert_equal "the third" partial "$(state c.bin)"
 part b.bin
-assert_equal "requests" "$requests" "$(count_requests --server cdn)"
 cmp "$source/a.bin" "$files/a.bin"
 unmount "$mnt"

@@ -24,8 +24,11 @@
 #define MAX_ITEMS ((size_t)4096)
 /* How long a count is believed while something goes. */
 #define COUNT_MS 5000
-/* Looked at again while there is too much, but in use or kept. */
-#define AGAIN_MS 2000
+/* Looked at again while there is too much, but in use or kept: after so many
+ * times what a count takes, but in these bounds. */
+#define AGAIN_TIMES  20
+#define MIN_AGAIN_MS 250
+#define MAX_AGAIN_MS 10000
 /* What a disk must have free not to be full: this, or a part of a small one. */
 #define ROOM_BYTES ((uint64_t)16 << 20)
 #define ROOM_PART  32
@@ -72,6 +75,7 @@ struct mlc_evictor {
     struct item *items; /* oldest first, once sorted */
     size_t n_items, next_item;
     int64_t counted_ms; /* monotonic */
+    int64_t count_ms;   /* how long that took */
 };
 
 struct mlc_evict_round {
@@ -110,7 +114,8 @@ read_open(struct mlc_evict_round *round)
     while (r == 0 && (d = readdir(dir))) {
         struct stat st;
 
-        if (d->d_name[0] == '.' || fstat(atoi(d->d_name), &st) < 0 ||
+        /* By name: the descriptor is another thread's. */
+        if (d->d_name[0] == '.' || fstatat(dirfd(dir), d->d_name, &st, 0) < 0 ||
             !S_ISREG(st.st_mode))
             continue;
         if (round->n_open == cap) {
@@ -226,6 +231,7 @@ count(struct mlc_evict_round *round)
 {
     struct mlc_evictor *e = round->e;
     uint64_t written = atomic_load(&e->n_written);
+    int64_t begin_ms = mlc_mono_ms();
 
     forget_items(e);
     atomic_store(&e->is_vague, false);
@@ -240,6 +246,7 @@ count(struct mlc_evict_round *round)
     }
     qsort(e->items, e->n_items, sizeof(*e->items), by_age);
     e->counted_ms = mlc_mono_ms();
+    e->count_ms = e->counted_ms - begin_ms;
     atomic_store(&e->estimate, round->total);
     /* What came meanwhile was seen, or not. */
     if (atomic_load(&e->n_written) != written)
@@ -394,6 +401,16 @@ is_spent_locked(const struct mlc_evictor *e, int fd)
 
 /* --- who asks ------------------------------------------------------------ */
 
+static int64_t
+again_ms(const struct mlc_evictor *e)
+{
+    int64_t ms = AGAIN_TIMES * e->count_ms;
+
+    return ms < MIN_AGAIN_MS   ? MIN_AGAIN_MS
+           : ms > MAX_AGAIN_MS ? MAX_AGAIN_MS
+                               : ms;
+}
+
 static void
 evict_run(struct mlc_job *job)
 {
@@ -418,7 +435,7 @@ evict_run(struct mlc_job *job)
     pthread_mutex_lock(&e->lock);
     if ((is_too_much && !e->is_again) ||
         (e->max != UINT64_MAX && atomic_load(&e->is_vague)))
-        mlc_pool_after(e->pool, &e->timer, AGAIN_MS);
+        mlc_pool_after(e->pool, &e->timer, again_ms(e));
     e->is_again = is_too_much;
     pthread_mutex_unlock(&e->lock);
     end(e);
