@@ -103,6 +103,21 @@ is_unchanged(struct mlc_fs *fs, struct mlc_node *n, int fd)
     return same;
 }
 
+/* So that what was opened last is evicted last.  is_added: it is the origin's,
+ * also where that was not noted when it came. */
+static void
+note_open(const struct mlc_node *n, int fd, bool is_added)
+{
+    struct stat st;
+
+    if (!n->domain->store || fstat(fd, &st) < 0)
+        return;
+    if (is_added)
+        mlc_ledger_add(mlc_store_ledger(n->domain->store), &st);
+    else
+        mlc_ledger_opened(mlc_store_ledger(n->domain->store), &st);
+}
+
 static int
 open_local(struct mlc_fs *fs, struct mlc_node *n, const char *path,
            struct mlc_op *op, struct mlc_handle *h)
@@ -133,25 +148,23 @@ open_local(struct mlc_fs *fs, struct mlc_node *n, const char *path,
         return -ESTALE;
     op->fi.direct_io = n->is_whole;
     op->fi.keep_cache = !n->is_whole && is_unchanged(fs, n, h->fd);
-    if (n->is_cached && n->domain->store)
-        mlc_ledger_opened(mlc_store_ledger(n->domain->store), &st);
+    if (n->is_cached)
+        note_open(n, h->fd, false);
     mlc_local_is_superseded(fs, n->domain, path, true);
     return 0;
 }
 
 static int
-open_private(struct mlc_node *n, const char *text, struct mlc_op *op,
-             struct mlc_handle *h)
+open_private(struct mlc_node *n, const char *text, bool is_cached,
+             struct mlc_op *op, struct mlc_handle *h)
 {
-    struct stat st;
-
     h->fd = mlc_open_beneath(n->domain->privfd, text, O_RDONLY, 0);
     op->fi.keep_cache = 1;
     /* Replaced by other content since: the kernel looks it up again. */
     if (h->fd < 0)
         return h->fd == -ENOENT ? -ESTALE : h->fd;
-    if (n->is_cached && n->domain->store && fstat(h->fd, &st) == 0)
-        mlc_ledger_add(mlc_store_ledger(n->domain->store), &st);
+    if (is_cached)
+        note_open(n, h->fd, true);
     return 0;
 }
 
@@ -256,7 +269,8 @@ open_private_home(struct mlc_node *n, const char *path, struct mlc_op *op,
 
     if (r < 0)
         return r;
-    r = e.kind == MLC_KIND_PRIVATE ? open_private(n, e.text, op, h) : -ESTALE;
+    r = e.kind == MLC_KIND_PRIVATE ? open_private(n, e.text, e.is_cached, op, h)
+                                   : -ESTALE;
     mlc_entry_done(&e);
     return r;
 }
@@ -286,6 +300,8 @@ open_object(struct mlc_fs *fs, struct mlc_node *n, const char *path,
         return -ESTALE;
     }
     mlc_object_open(h->obj);
+    if (state == MLC_OBJECT_WHOLE && mlc_object_fd(h->obj) >= 0)
+        note_open(n, mlc_object_fd(h->obj), false);
     op->fi.keep_cache = state == MLC_OBJECT_WHOLE;
     return 0;
 }
@@ -316,6 +332,8 @@ open_evicted(struct mlc_fs *fs, struct mlc_node *n, const char *path,
         h->fd = mlc_local_open(n->domain, path, O_RDONLY | O_NONBLOCK, 0);
         pthread_rwlock_unlock(&fs->names);
         r = h->fd < 0 ? -ESTALE : 0;
+        if (r == 0)
+            note_open(n, h->fd, false);
     } else if (e.kind == MLC_KIND_OBJECT) {
         r = mlc_domain_locate(n->domain, path, ask, &h->obj);
     } else {
@@ -393,7 +411,7 @@ open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
                    ? open_evicted(fs, n, path, op, ask, h)
                    : r;
     case MLC_NODE_PRIVATE:
-        return open_private(n, n->text, op, h);
+        return open_private(n, n->text, n->is_cached, op, h);
     case MLC_NODE_OBJECT:
         return open_object(fs, n, path, op, ask, h);
     case MLC_NODE_VIEW:
