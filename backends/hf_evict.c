@@ -48,7 +48,8 @@ list_blobs(struct mlc_hf *hf, const char *folder, struct mlc_evict_round *round)
             name = NULL;
             continue;
         }
-        /* Of a file with several names no byte is freed by removing one. */
+        /* All its names together are the whole: each but the last frees
+         * nothing, and they go one after the other. */
         mlc_evict_offer(round, name, &st,
                         (uint64_t)st.st_size / (uint64_t)st.st_nlink, used_us,
                         false);
@@ -175,6 +176,8 @@ drop(void *arg, const char *path, int64_t since_us,
         return 0;
     mlc_hf_forget_bad(hf, &p); /* inode numbers come again */
     unpoint(hf, &p);
+    if (st.st_nlink > 1) /* the others have more of it now */
+        mlc_evict_removed(hf->d->cache->evictor);
     return (uint64_t)st.st_size / (uint64_t)st.st_nlink;
 }
 

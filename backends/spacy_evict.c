@@ -120,6 +120,14 @@ remove_file(struct mlc_spacy *s, const char *path)
     }
 }
 
+/* Is the rest of it being brought? */
+static bool
+is_coming(struct mlc_spacy *s, const struct mlc_spacy_wheel *w)
+{
+    MLC_LOCK_SCOPE(&s->lock);
+    return w->whole != NULL;
+}
+
 static uint64_t
 drop(void *arg, const char *path, int64_t since_us,
      struct mlc_evict_round *round)
@@ -132,9 +140,8 @@ drop(void *arg, const char *path, int64_t since_us,
     if (index_of(s, path, &w, &x) < 0)
         return 0;
     look(s, x, round, &files);
-    if (files.is_open || files.used_us > since_us)
+    if (files.is_open || files.used_us > since_us || is_coming(s, w))
         return 0;
-    mlc_spacy_whole_stop(s, w);
     for (size_t i = 0; i < mlc_zip_n_members(x->zip); i++) {
         const struct mlc_zip_member *m = mlc_zip_member(x->zip, i);
 

@@ -253,8 +253,9 @@ count(struct mlc_evict_round *round)
     e->counted_ms = mlc_mono_ms();
     e->count_ms = e->counted_ms - begin_ms;
     atomic_store(&e->estimate, round->total);
-    /* What came meanwhile was seen, or not. */
-    if (atomic_load(&e->n_written) != written)
+    /* What came meanwhile was seen, or not; it may be what is too much. */
+    if (round->total <= e->max &&
+        atomic_load(&e->n_written) - written > e->max - round->total)
         atomic_store(&e->is_vague, true);
     return 0;
 }
