@@ -42,8 +42,6 @@
 struct item {
     const struct mlc_evict_source *source;
     char *name;
-    dev_t dev;
-    uint64_t bytes;
     int64_t used_us;
 };
 
@@ -79,12 +77,15 @@ struct mlc_evictor {
     size_t n_items, next_item;
     int64_t counted_ms; /* monotonic */
     int64_t count_ms;   /* how long that took */
+    bool is_said;       /* that it failed */
 };
 
 struct mlc_evict_round {
     struct mlc_evictor *e;
     const struct mlc_evict_source *source; /* that is being listed */
     int64_t now_us; /* when the count began; 0: nothing is too new */
+    bool is_full;   /* it is for a full disk, full_dev */
+    dev_t full_dev;
     uint64_t total;
     struct file_id *open; /* sorted; this process's */
     size_t n_open;
@@ -191,14 +192,13 @@ mlc_evict_offer(struct mlc_evict_round *round, const char *name,
     struct mlc_evictor *e = round->e;
     struct item item = {
         .source = round->source,
-        .dev = st->st_dev,
-        .bytes = bytes,
         .used_us = used_us,
     };
 
     round->total += bytes;
     is_kept |= used_us <= round->now_us && round->now_us - used_us < GRACE_US;
     if (is_kept || bytes == 0 ||
+        (round->is_full && st->st_dev != round->full_dev) ||
         (e->n_items == MAX_ITEMS && used_us >= e->items[0].used_us))
         return;
     item.name = strdup(name);
@@ -308,7 +308,7 @@ drop(struct mlc_evict_round *round, const struct item *item)
 
 /* What is listed goes until it is enough.  How many bytes that were. */
 static uint64_t
-drop_listed(struct mlc_evict_round *round, int full_fd, dev_t full_dev)
+drop_listed(struct mlc_evict_round *round, int full_fd)
 {
     struct mlc_evictor *e = round->e;
     uint64_t bytes = 0;
@@ -316,8 +316,7 @@ drop_listed(struct mlc_evict_round *round, int full_fd, dev_t full_dev)
     while (e->next_item < e->n_items && !is_enough(e, full_fd)) {
         struct item *item = &e->items[e->next_item++];
 
-        if (full_fd < 0 || item->dev == full_dev)
-            bytes += drop(round, item);
+        bytes += drop(round, item);
         free(mlc_steal(&item->name));
     }
     return bytes;
@@ -335,30 +334,35 @@ must_count(const struct mlc_evictor *e, int full_fd)
 static void
 run_round(struct mlc_evictor *e, int full_fd)
 {
-    struct mlc_evict_round round = {.e = e};
+    struct mlc_evict_round round = {.e = e, .is_full = full_fd >= 0};
     bool is_counted, is_all;
     struct stat st = {0};
     uint64_t bytes = 0;
     int r = 0;
 
-    if ((full_fd >= 0 && fstat(full_fd, &st) < 0) ||
-        (is_enough(e, full_fd) && (full_fd >= 0 || !atomic_load(&e->is_vague))))
+    if ((round.is_full && fstat(full_fd, &st) < 0) ||
+        (is_enough(e, full_fd) &&
+         (round.is_full || !atomic_load(&e->is_vague))))
         return;
+    round.full_dev = st.st_dev;
     do {
         is_counted = must_count(e, full_fd);
-        round.now_us = full_fd < 0 ? mlc_now_us() : 0;
+        round.now_us = round.is_full ? 0 : mlc_now_us();
         if (is_counted)
             r = count(&round);
         is_all = e->n_items < MAX_ITEMS;
         if (r == 0 && !is_enough(e, full_fd))
             r = read_open(&round);
         if (r == 0)
-            bytes = drop_listed(&round, full_fd, st.st_dev);
+            bytes = drop_listed(&round, full_fd);
     } while (r == 0 && !is_enough(e, full_fd) &&
              (!is_counted || (bytes > 0 && !is_all)));
     free(round.open);
-    if (r < 0)
+    if (round.is_full) /* of one disk, and without regard for what is new */
+        forget_items(e);
+    if (r < 0 && !e->is_said)
         mlc_log_err(r, "nothing can be evicted: %s", strerror(-r));
+    e->is_said = r < 0;
 }
 
 static void
