@@ -767,6 +767,7 @@ hf_removed(struct mlc_domain *d, const char *path)
     if (p.where == MLC_HF_BLOB) {
         mlc_hf_forget_bad(hf, &p);
         drop_blob(hf, &p);
+        mlc_hf_unpoint(hf, &p);
     }
 }
 

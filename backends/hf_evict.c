@@ -18,6 +18,7 @@
 #include "backends/cache/evict.h"
 #include "backends/cache/ledger.h"
 #include "backends/cache/object.h"
+#include "backends/cache/pins.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/path.h"
 
@@ -81,78 +82,6 @@ list(void *arg, struct mlc_evict_round *round)
 
 /* --- what goes ------------------------------------------------------------ */
 
-/* The pointer to the blob, and the directories up to the snapshot's own that it
- * leaves empty: the stock tools take a pointer to nothing for a damaged cache.
- */
-static void
-remove_pointer(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha,
-               const struct mlc_hf_file *f)
-{
-    mlc_autofree char *text = mlc_hf_pointer_text(f->path, f->etag);
-    mlc_autofree char *rel = NULL;
-    mlc_autoclose int fd = -1;
-    char there[PATH_MAX];
-    const char *name;
-    size_t n_dirs = 1;
-    int dirfd;
-    ssize_t len;
-
-    rel =
-        mlc_hf_on_disk(hf, &dirfd, p->folder, "snapshots/%s/%s", sha, f->path);
-    fd = rel && text ? mlc_open_parent(dirfd, rel, &name) : -1;
-    len = fd < 0 ? -1 : readlinkat(fd, name, there, sizeof(there) - 1);
-    if (len < 0)
-        return;
-    there[len] = '\0';
-    if (strcmp(there, text) != 0 || unlinkat(fd, name, 0) < 0)
-        return;
-    for (const char *s = f->path; *s; s++)
-        n_dirs += *s == '/';
-    while (n_dirs-- > 0) {
-        *strrchr(rel, '/') = '\0';
-        if (unlinkat(dirfd, rel, AT_REMOVEDIR) < 0)
-            break;
-    }
-}
-
-/* What mlc_hf_point() made for the blob.  A client that is offline believes a
- * tree file, and insists on every file in it. */
-static void
-unpoint(struct mlc_hf *hf, const struct mlc_hf_path *p)
-{
-    mlc_autofree char *list = NULL;
-    char(*commits)[MLC_HF_SHA_LEN + 1] = NULL;
-    size_t n = 0;
-
-    if (mlc_hf_commits(hf, p, &commits, &n) < 0)
-        return;
-    list = (char *)commits;
-    for (size_t i = 0; i < n; i++) {
-        __attribute__((cleanup(mlc_cleanup_tree))) struct mlc_hf_tree *t = NULL;
-        mlc_autofree char *rel = NULL;
-        size_t first = 0, n_files;
-        int dirfd;
-
-        if (mlc_hf_tree_known(hf, p, commits[i], &t) < 0)
-            continue;
-        MLC_LOCK_SCOPE(&hf->io);
-        n_files = mlc_hf_tree_find_etag(t, p->rest, &first);
-        for (size_t k = 0; k < n_files; k++) {
-            struct mlc_hf_file f;
-
-            mlc_hf_tree_get(t, mlc_hf_tree_by_etag(t, first + k), &f);
-            remove_pointer(hf, p, commits[i], &f);
-        }
-        rel = n_files ? mlc_hf_on_disk(hf, &dirfd, p->folder, "trees/%s.json",
-                                       commits[i])
-                      : NULL;
-        if (!rel)
-            continue;
-        unlinkat(dirfd, rel, 0);
-        atomic_store(mlc_hf_tree_cursor(t), 0);
-    }
-}
-
 static uint64_t
 drop(void *arg, const char *path, int64_t since_us,
      struct mlc_evict_round *round)
@@ -175,17 +104,56 @@ drop(void *arg, const char *path, int64_t since_us,
         unlinkat(fd, name, 0) < 0)
         return 0;
     mlc_hf_forget_bad(hf, &p); /* inode numbers come again */
-    unpoint(hf, &p);
+    mlc_hf_unpoint(hf, &p);
     if (st.st_nlink > 1) /* the others have more of it now */
         mlc_evict_removed(hf->d->cache->evictor);
     return (uint64_t)st.st_size / (uint64_t)st.st_nlink;
 }
 
+struct pinned {
+    struct mlc_hf *hf;
+    const char *etag;
+};
+
+static bool
+is_pin_of(void *arg, const char *path)
+{
+    const struct pinned *q = arg;
+    __attribute__((cleanup(mlc_cleanup_tree))) struct mlc_hf_tree *t = NULL;
+    struct mlc_hf_hit hit = {0};
+    struct mlc_hf_path p;
+    bool is_found;
+
+    mlc_hf_path_parse(path + strlen("hf/"), &p);
+    if (p.where == MLC_HF_BLOB)
+        return strcmp(p.rest, q->etag) == 0;
+    if (p.where != MLC_HF_REPO && p.where != MLC_HF_BLOBS)
+        return false;
+    p.rest = q->etag;
+    is_found = mlc_hf_find_etag(q->hf, &p, 0, false, &hit) == 0;
+    t = hit.tree;
+    return is_found;
+}
+
+static bool
+is_pinned(void *arg, const char *key)
+{
+    struct mlc_hf *hf = arg;
+    struct pinned q = {hf, key + strlen(MLC_HF_KEY_PREFIX)};
+
+    return strncmp(key, MLC_HF_KEY_PREFIX, strlen(MLC_HF_KEY_PREFIX)) == 0 &&
+           (mlc_pins_has(hf->d->cache->pins, "hf/hub") ||
+            mlc_pins_each(hf->d->cache->pins, "hf/hub", is_pin_of, &q));
+}
+
 int
 mlc_hf_evict_init(struct mlc_hf *hf)
 {
-    const struct mlc_evict_source source = {
-        .list = list, .drop = drop, .arg = hf};
+    const struct mlc_evict_source source = {.domain = "hf",
+                                            .is_pinned = is_pinned,
+                                            .list = list,
+                                            .drop = drop,
+                                            .arg = hf};
 
     return hf->d->store ? mlc_evictor_add(hf->d->cache->evictor, &source) : 0;
 }

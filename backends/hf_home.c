@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -269,6 +270,78 @@ mlc_hf_point_all(struct mlc_hf *hf, const struct mlc_hf_path *p)
             write_refs(hf, p, commits[i]);
             complete(hf, p, commits[i], t);
         }
+    }
+}
+
+/* The pointer to the blob, and the directories up to the snapshot's own that it
+ * leaves empty: the stock tools take a pointer to nothing for a damaged cache.
+ */
+static void
+remove_pointer(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha,
+               const struct mlc_hf_file *f)
+{
+    mlc_autofree char *text = mlc_hf_pointer_text(f->path, f->etag);
+    mlc_autofree char *rel = NULL;
+    mlc_autoclose int fd = -1;
+    char there[PATH_MAX];
+    const char *name;
+    size_t n_dirs = 1;
+    int dirfd;
+    ssize_t len;
+
+    rel =
+        mlc_hf_on_disk(hf, &dirfd, p->folder, "snapshots/%s/%s", sha, f->path);
+    fd = rel && text ? mlc_open_parent(dirfd, rel, &name) : -1;
+    len = fd < 0 ? -1 : readlinkat(fd, name, there, sizeof(there) - 1);
+    if (len < 0)
+        return;
+    there[len] = '\0';
+    if (strcmp(there, text) != 0 || unlinkat(fd, name, 0) < 0)
+        return;
+    for (const char *s = f->path; *s; s++)
+        n_dirs += *s == '/';
+    while (n_dirs-- > 0) {
+        *strrchr(rel, '/') = '\0';
+        if (unlinkat(dirfd, rel, AT_REMOVEDIR) < 0)
+            break;
+    }
+}
+
+/* A client that is offline believes a tree file, and insists on every file in
+ * it. */
+void
+mlc_hf_unpoint(struct mlc_hf *hf, const struct mlc_hf_path *p)
+{
+    mlc_autofree char *list = NULL;
+    char(*commits)[MLC_HF_SHA_LEN + 1] = NULL;
+    size_t n = 0;
+
+    if (mlc_hf_commits(hf, p, &commits, &n) < 0)
+        return;
+    list = (char *)commits;
+    for (size_t i = 0; i < n; i++) {
+        __attribute__((cleanup(mlc_cleanup_tree))) struct mlc_hf_tree *t = NULL;
+        mlc_autofree char *rel = NULL;
+        size_t first = 0, n_files;
+        int dirfd;
+
+        if (mlc_hf_tree_known(hf, p, commits[i], &t) < 0)
+            continue;
+        MLC_LOCK_SCOPE(&hf->io);
+        n_files = mlc_hf_tree_find_etag(t, p->rest, &first);
+        for (size_t k = 0; k < n_files; k++) {
+            struct mlc_hf_file f;
+
+            mlc_hf_tree_get(t, mlc_hf_tree_by_etag(t, first + k), &f);
+            remove_pointer(hf, p, commits[i], &f);
+        }
+        rel = n_files ? mlc_hf_on_disk(hf, &dirfd, p->folder, "trees/%s.json",
+                                       commits[i])
+                      : NULL;
+        if (!rel)
+            continue;
+        unlinkat(dirfd, rel, 0);
+        atomic_store(mlc_hf_tree_cursor(t), 0);
     }
 }
 

@@ -285,6 +285,8 @@ void mlc_hf_point_ref(struct mlc_hf *hf, const struct mlc_hf_path *p,
                       const char *rev, const char *sha, bool is_new);
 /* The same as mlc_hf_point() for every known commit that holds p->rest. */
 void mlc_hf_point_all(struct mlc_hf *hf, const struct mlc_hf_path *p);
+/* The blob is gone: what mlc_hf_point() made for it goes, too. */
+void mlc_hf_unpoint(struct mlc_hf *hf, const struct mlc_hf_path *p);
 /* For mlc_object_spec. arg: the mlc_hf. */
 void mlc_hf_published(void *arg, const char *home, int r);
 /* Is a whole regular file there (through a link)?  -ENOENT if not. */

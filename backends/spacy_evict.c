@@ -9,12 +9,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "backends/cache/cache.h"
 #include "backends/cache/evict.h"
 #include "backends/cache/ledger.h"
+#include "backends/cache/pins.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/path.h"
 
@@ -151,11 +153,32 @@ drop(void *arg, const char *path, int64_t since_us,
     return files.bytes;
 }
 
+/* "spacy/NAME-VERSION/..." (mlc_spacy_key()) is of spacy/NAME/NAME-VERSION. */
+static bool
+is_pinned(void *arg, const char *key)
+{
+    struct mlc_spacy *s = arg;
+    mlc_autofree char *path = NULL;
+    const char *stem = key + strlen("spacy/");
+    size_t len = strcspn(stem, "/");
+    const char *dash = memrchr(stem, '-', len);
+
+    if (strncmp(key, "spacy/", strlen("spacy/")) != 0 || !dash)
+        return false;
+    if (asprintf(&path, "spacy/%.*s/%.*s", (int)(dash - stem), stem, (int)len,
+                 stem) < 0)
+        path = NULL;
+    return !path || mlc_pins_touches(s->d->cache->pins, path);
+}
+
 int
 mlc_spacy_evict_init(struct mlc_spacy *s)
 {
-    const struct mlc_evict_source source = {
-        .list = list, .drop = drop, .arg = s};
+    const struct mlc_evict_source source = {.domain = "spacy",
+                                            .is_pinned = is_pinned,
+                                            .list = list,
+                                            .drop = drop,
+                                            .arg = s};
 
     return s->d->store ? mlc_evictor_add(s->d->cache->evictor, &source) : 0;
 }

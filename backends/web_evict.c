@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "backends/cache/evict.h"
 #include "backends/cache/ledger.h"
 #include "backends/cache/object.h"
+#include "backends/cache/pins.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/path.h"
@@ -35,13 +37,64 @@ stat_body(const struct mlc_web *web, uint64_t gen, struct stat *ret,
     return S_ISREG(ret->st_mode) ? 0 : -EINVAL;
 }
 
+static bool
+is_gen_pinned(struct mlc_web *web, uint64_t gen)
+{
+    mlc_autofree char *path = NULL, *in_mount = NULL;
+
+    if (!mlc_pins_any(web->d->cache->pins))
+        return false;
+    path = mlc_web_path_of(web, gen);
+    in_mount = path ? mlc_path_join("web", path) : NULL;
+    return in_mount && mlc_pins_has(web->d->cache->pins, in_mount);
+}
+
+static bool
+is_pinned(void *arg, const char *key)
+{
+    uint64_t gen;
+
+    return strncmp(key, "web/", strlen("web/")) == 0 &&
+           mlc_web_parse_gen(key + strlen("web/"), &gen) == 0 &&
+           is_gen_pinned(arg, gen);
+}
+
+/* Bodies that are pinned, for many questions. */
+struct pinned {
+    struct mlc_web *web;
+    uint64_t *gens; /* sorted in the end */
+    size_t n;
+};
+
+static bool
+add_pinned(void *arg, const char *path)
+{
+    struct pinned *p = arg;
+    const char *name = path + strlen("web");
+
+    return mlc_web_gens_under(p->web, *name ? name + 1 : name, &p->gens,
+                              &p->n) < 0;
+}
+
+static int
+by_gen(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
 static void
 list(void *arg, struct mlc_evict_round *round)
 {
     struct mlc_web *web = arg;
+    struct pinned pinned = {.web = web};
     mlc_autodir DIR *dir = mlc_opendir_beneath(web->d->privfd, MLC_WEB_BODIES);
     const struct dirent *d;
 
+    (void)mlc_pins_each(web->d->cache->pins, "web", add_pinned, &pinned);
+    if (pinned.gens)
+        qsort(pinned.gens, pinned.n, sizeof(*pinned.gens), by_gen);
     while (dir && (d = readdir(dir))) {
         struct stat st;
         int64_t used_us;
@@ -50,8 +103,11 @@ list(void *arg, struct mlc_evict_round *round)
         if (mlc_web_parse_gen(d->d_name, &gen) == 0 &&
             stat_body(web, gen, &st, &used_us) == 0)
             mlc_evict_offer(round, d->d_name, &st, (uint64_t)st.st_size,
-                            used_us, false);
+                            used_us,
+                            pinned.gens && bsearch(&gen, pinned.gens, pinned.n,
+                                                   sizeof(gen), by_gen));
     }
+    free(pinned.gens);
 }
 
 static uint64_t
@@ -65,7 +121,7 @@ drop(void *arg, const char *name, int64_t since_us,
 
     if (mlc_web_parse_gen(name, &gen) < 0 ||
         stat_body(web, gen, &st, &used_us) < 0 || used_us > since_us ||
-        mlc_evict_is_open(round, &st))
+        mlc_evict_is_open(round, &st) || is_gen_pinned(web, gen))
         return 0;
     mlc_web_drop_gen(web, gen);
     return stat_body(web, gen, &st, &used_us) < 0 ? (uint64_t)st.st_size : 0;
@@ -75,7 +131,7 @@ int
 mlc_web_evict_init(struct mlc_web *web)
 {
     const struct mlc_evict_source source = {
-        .list = list, .drop = drop, .arg = web};
+        .is_pinned = is_pinned, .list = list, .drop = drop, .arg = web};
 
     return web->d->store ? mlc_evictor_add(web->d->cache->evictor, &source) : 0;
 }

@@ -134,6 +134,12 @@ bool mlc_web_renew(struct mlc_web *web, const char *path, uint64_t gen,
                    int64_t now_ms);
 /* Forgets the path and frees its bytes.  gen not 0: only that generation. */
 void mlc_web_drop(struct mlc_web *web, const char *path, uint64_t gen);
+/* The path that has gen; caller frees; NULL: none, or no memory. */
+char *mlc_web_path_of(struct mlc_web *web, uint64_t gen);
+/* Adds the generations of path and of all files below it to *list, which is the
+ * caller's to free.  0 or -ENOMEM. */
+int mlc_web_gens_under(struct mlc_web *web, const char *path, uint64_t **list,
+                       size_t *n);
 /* Forgets the path that has gen, and frees its bytes, unless they are still on
  * their way, or open. */
 void mlc_web_drop_gen(struct mlc_web *web, uint64_t gen);

@@ -370,29 +370,11 @@ put_line(struct mlc_buf *b, const struct mlc_web_rec *rec)
 static bool
 get_text(char *field, char **ret)
 {
-    char *out = field;
-    uint8_t byte;
-
     *ret = NULL;
     if (strcmp(field, "-") == 0)
         return true;
-    for (const char *p = field; *p; p++) {
-        char hex[3] = {0};
-
-        if (*p != '%') {
-            *out++ = *p;
-            continue;
-        }
-        if (!p[1] || !p[2])
-            return false;
-        hex[0] = p[1];
-        hex[1] = p[2];
-        if (mlc_parse_hex(hex, &byte, 1) < 0 || byte == 0)
-            return false;
-        *out++ = (char)byte;
-        p += 2;
-    }
-    *out = '\0';
+    if (mlc_url_decode(field) < 0)
+        return false;
     *ret = strdup(field);
     return *ret != NULL;
 }
@@ -686,6 +668,39 @@ find_gen_locked(const struct mlc_web *web, uint64_t gen)
         if (web->recs[i]->gen == gen)
             return web->recs[i];
     return NULL;
+}
+
+char *
+mlc_web_path_of(struct mlc_web *web, uint64_t gen)
+{
+    const struct mlc_web_rec *rec;
+
+    MLC_LOCK_SCOPE(&web->lock);
+    rec = find_gen_locked(web, gen);
+    return rec ? strdup(rec->path) : NULL;
+}
+
+int
+mlc_web_gens_under(struct mlc_web *web, const char *path, uint64_t **list,
+                   size_t *n)
+{
+    const struct mlc_web_rec *rec;
+    size_t from, to;
+    uint64_t *grown;
+
+    MLC_LOCK_SCOPE(&web->lock);
+    to = range_locked(web, path, &from);
+    grown = reallocarray(*list, *n + to - from + 1, sizeof(*grown));
+    if (!grown)
+        return -ENOMEM;
+    *list = grown;
+    rec = find_locked(web, path);
+    if (rec && rec->kind == MLC_WEB_FILE)
+        grown[(*n)++] = rec->gen;
+    for (; from < to; from++)
+        if (web->recs[from]->kind == MLC_WEB_FILE)
+            grown[(*n)++] = web->recs[from]->gen;
+    return 0;
 }
 
 void

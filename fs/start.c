@@ -365,6 +365,7 @@ open_engine(struct mlc_fs *fs)
 {
     const char *fetch = mlc_opt_str(fs->options, "fetch");
     struct mlc_cache_conf conf = {
+        .privfd = fs->privfd,
         .memory = mlc_opt_size(fs->options, "memory"),
         .max_size = mlc_opt_str(fs->options, "max_size")
                         ? mlc_opt_size(fs->options, "max_size")

@@ -14,7 +14,10 @@
 #include <unistd.h>
 
 #include "backends/cache/cache.h"
+#include "backends/cache/evict.h"
+#include "backends/cache/pins.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/path.h"
 
 #define OUR_PREFIX "user.mlcachefs."
 #define MIME_TYPE  "user.mime_type"
@@ -133,7 +136,107 @@ state_of(struct mlc_fs *fs, struct mlc_node *n, const char *path)
     return state;
 }
 
-/* The value of one of ours; caller frees.  -ENODATA: has none. */
+static bool
+is_evicted(struct mlc_fs *fs, struct mlc_node *n, const char *path)
+{
+    struct mlc_file_id id;
+    struct stat st;
+    int r;
+
+    if (n->type != MLC_NODE_LOCAL || !n->is_cached)
+        return false;
+    pthread_rwlock_rdlock(&fs->names);
+    r = mlc_local_stat(n->domain, path, &st, &id);
+    pthread_rwlock_unlock(&fs->names);
+    return r == -ENOENT;
+}
+
+/* Caller frees; NULL: no memory. */
+static char *
+path_in_mount(const struct mlc_node *n, const char *path)
+{
+    return mlc_path_join(n->domain->backend->name, path);
+}
+
+static bool
+is_value(const char *value, size_t size, char wanted)
+{
+    return size == 1 && value[0] == wanted;
+}
+
+/* Pinned files and directories are not evicted; what is not of a domain never
+ * is. */
+static int
+set_pin(struct mlc_fs *fs, struct mlc_node *n, const char *value, size_t size)
+{
+    mlc_autofree char *path = NULL, *full = NULL;
+    int r;
+
+    if (!is_value(value, size, '0') && !is_value(value, size, '1'))
+        return -EINVAL;
+    if (fs->is_read_only || !fs->cache->pins)
+        return -EROFS;
+    if (n->is_status_dir || n->type == MLC_NODE_STATUS ||
+        !n->domain->backend->name[0])
+        return -EOPNOTSUPP;
+    r = mlc_node_path(fs, n, &path);
+    if (r < 0)
+        return r;
+    full = path_in_mount(n, path);
+    return full ? mlc_pins_set(fs->cache->pins, full, value[0] == '1')
+                : -ENOMEM;
+}
+
+/* What is here of a file that can be had again goes, as by rm, but its name
+ * stays. */
+static int
+evict(struct mlc_fs *fs, struct mlc_node *n, const char *value, size_t size)
+{
+    mlc_autofree char *path = NULL;
+    mlc_autoclose int dirfd = -1;
+    bool is_local = n->type == MLC_NODE_LOCAL;
+    const char *name;
+    int r;
+
+    if (is_value(value, size, '0'))
+        return 0;
+    if (!is_value(value, size, '1'))
+        return -EINVAL;
+    if (fs->is_read_only)
+        return -EROFS;
+    if (is_local && !n->is_cached)
+        return -EPERM;
+    if (!is_local && n->type != MLC_NODE_OBJECT && n->type != MLC_NODE_PRIVATE)
+        return -EOPNOTSUPP;
+    pthread_rwlock_rdlock(&fs->names);
+    r = mlc_node_path(fs, n, &path);
+    if (r == 0 && is_local) {
+        dirfd = mlc_local_parent(n->domain, path, false, &name);
+        r = dirfd < 0 ? dirfd : 0;
+    }
+    pthread_rwlock_unlock(&fs->names);
+    if (r == 0 && is_local && unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
+        r = -errno;
+    if (r < 0)
+        return r;
+    mlc_node_detach_all(fs, n);
+    mlc_domain_removed(n->domain, path);
+    mlc_evict_removed(fs->cache->evictor);
+    return 0;
+}
+
+/* 0 for those that can't be set: what only the cache can say is no reason for a
+ * copy to fail. */
+static int
+set_ours(struct mlc_fs *fs, struct mlc_node *n, const char *name,
+         const char *value, size_t size)
+{
+    if (strcmp(name, "pin") == 0)
+        return set_pin(fs, n, value, size);
+    return strcmp(name, "evict") == 0 ? evict(fs, n, value, size) : 0;
+}
+
+/* The value of one of ours; caller frees.  -ENODATA: has none; -ESTALE. */
 static int
 our_value(struct mlc_fs *fs, struct mlc_node *n, const char *name,
           char **ret_value)
@@ -145,8 +248,10 @@ our_value(struct mlc_fs *fs, struct mlc_node *n, const char *name,
     int r;
 
     r = mlc_node_path(fs, n, &path);
-    if (r < 0)
-        return -ENODATA;
+    if (r == 0 && is_evicted(fs, n, path))
+        r = -ESTALE;
+    if (r < 0) /* if stale, the kernel looks the name up again */
+        return r;
     if (strcmp(name, "state") == 0) {
         value = state_of(fs, n, path);
     } else if (strcmp(name, "present") == 0) {
@@ -161,6 +266,10 @@ our_value(struct mlc_fs *fs, struct mlc_node *n, const char *name,
             present = (uint64_t)st.st_size;
         snprintf(buf, sizeof(buf), "%llu", (unsigned long long)present);
         value = buf;
+    } else if (strcmp(name, "pin") == 0) {
+        mlc_autofree char *full = path_in_mount(n, path);
+
+        value = full && mlc_pins_has(fs->cache->pins, full) ? "1" : "0";
     } else if (!n->is_status_dir) {
         r = mlc_domain_describe(n->domain, path, &info);
         if (r == 0 && strcmp(name, "url") == 0)
@@ -256,10 +365,9 @@ mlc_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
     mlc_autoclose int fd = -1;
     char proc[64];
 
-    /* What only the cache can say cannot be set, and is no reason for a copy
-     * to fail. */
     if (is_ours(name)) {
-        mlc_reply_err(fs, req, 0);
+        mlc_reply_err(fs, req,
+                      set_ours(fs, n, name + strlen(OUR_PREFIX), value, size));
         return;
     }
     if (fs->is_read_only || !is_on_disk(name)) {

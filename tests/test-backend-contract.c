@@ -263,7 +263,8 @@ place_default(struct place *p)
 static void
 begin(struct place *p, const struct mlc_backend *b, bool is_read_only)
 {
-    struct mlc_cache_conf conf = {.memory = 16 << 20,
+    struct mlc_cache_conf conf = {.privfd = -1,
+                                  .memory = 16 << 20,
                                   .timeout_ms = 2000,
                                   .lookup_ms = 1000,
                                   .max_connections = 2,

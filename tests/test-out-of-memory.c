@@ -559,7 +559,8 @@ make_parts(void *arg)
 static int
 make_cache(void *arg)
 {
-    static const struct mlc_cache_conf conf = {.memory = 16 << 20,
+    static const struct mlc_cache_conf conf = {.privfd = -1,
+                                               .memory = 16 << 20,
                                                .timeout_ms = 1000,
                                                .lookup_ms = 1000,
                                                .max_connections = 4};
@@ -609,7 +610,8 @@ engine_survives(void **state)
 static void
 questions_survive(void **state)
 {
-    static const struct mlc_cache_conf conf = {.memory = 16 << 20,
+    static const struct mlc_cache_conf conf = {.privfd = -1,
+                                               .memory = 16 << 20,
                                                .timeout_ms = 1000,
                                                .lookup_ms = 60000,
                                                .max_connections = 4};

@@ -10,6 +10,7 @@
 #include "backends/cache/doc.h"
 #include "backends/cache/evict.h"
 #include "backends/cache/net.h"
+#include "backends/cache/pins.h"
 #include "backends/cache/pool.h"
 
 #define N_QUICK 3
@@ -39,10 +40,13 @@ mlc_cache_new(const struct mlc_cache_conf *conf, struct mlc_cache **ret)
     if (r == 0)
         r = mlc_evictor_new(conf->max_size, conf->is_offline, c->pool,
                             &c->evictor);
+    if (r == 0 && conf->privfd >= 0)
+        r = mlc_pins_open(conf->privfd, &c->pins);
     if (r < 0) {
         mlc_cache_free(c);
         return r;
     }
+    mlc_evictor_set_pins(c->evictor, c->pins);
     mlc_budget_on_free(c->budget, on_budget_free, c->net);
     c->fetch = (struct mlc_fetch_conf){
         .net = c->net,
@@ -82,6 +86,7 @@ mlc_cache_free(struct mlc_cache *c)
     mlc_cache_stop(c);
     mlc_pool_free(c->pool);
     mlc_evictor_free(c->evictor);
+    mlc_pins_close(c->pins);
     mlc_docs_free(c->docs);
     mlc_net_free(c->net);
     mlc_budget_free(c->budget);

@@ -11,6 +11,7 @@
 
 struct mlc_docs;
 struct mlc_evictor;
+struct mlc_pins;
 
 struct mlc_cache {
     struct mlc_pool *pool;
@@ -18,12 +19,14 @@ struct mlc_cache {
     struct mlc_net *net;
     struct mlc_docs *docs;
     struct mlc_evictor *evictor;
+    struct mlc_pins *pins;       /* NULL: read-only */
     struct mlc_fetch_conf fetch; /* immutable */
     int64_t lookup_ms;           /* immutable; a look-up's network budget */
     bool is_offline;             /* immutable */
 };
 
 struct mlc_cache_conf {
+    int privfd;         /* STORE's ".mlcachefs", outlives it; -1: read-only */
     uint64_t memory;    /* bytes */
     uint64_t max_size;  /* bytes; UINT64_MAX: no limit */
     int64_t timeout_ms; /* without any progress */

@@ -14,11 +14,13 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "backends/cache/pins.h"
 #include "backends/cache/pool.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/container.h"
 #include "backends/util/log.h"
+#include "backends/util/path.h"
 
 /* The oldest things of one count: as many can go before the next. */
 #define MAX_ITEMS ((size_t)4096)
@@ -54,6 +56,7 @@ struct mlc_evictor {
     uint64_t max;    /* immutable; UINT64_MAX: no limit */
     bool is_offline; /* immutable */
     struct mlc_pool *pool;
+    struct mlc_pins *pins; /* before start; NULL: nothing is pinned */
     struct mlc_evict_source sources[MLC_MAX_SOURCES]; /* before start */
     size_t n_sources;
     atomic_uint_fast64_t estimate, n_written, n_files, n_bytes;
@@ -152,6 +155,34 @@ mlc_evict_is_open(struct mlc_evict_round *round, const struct stat *st)
            bsearch(&id, round->open, round->n_open, sizeof(id), by_id);
 }
 
+/* --- what is pinned ------------------------------------------------------ */
+
+static bool
+is_name_pinned(struct mlc_evict_round *round,
+               const struct mlc_evict_source *source, const char *name)
+{
+    mlc_autofree char *path = NULL;
+
+    if (!source->domain || !mlc_pins_any(round->e->pins))
+        return false;
+    path = mlc_path_join(source->domain, name);
+    return !path || mlc_pins_touches(round->e->pins, path);
+}
+
+bool
+mlc_evict_is_pinned(struct mlc_evict_round *round, const char *key)
+{
+    struct mlc_evictor *e = round->e;
+
+    if (!mlc_pins_any(e->pins))
+        return false;
+    for (size_t i = 0; i < e->n_sources; i++)
+        if (e->sources[i].is_pinned &&
+            e->sources[i].is_pinned(e->sources[i].arg, key))
+            return true;
+    return false;
+}
+
 /* --- what there is ------------------------------------------------------- */
 
 /* A heap with the newest on top, while a count is made. */
@@ -197,6 +228,7 @@ mlc_evict_offer(struct mlc_evict_round *round, const char *name,
 
     round->total += bytes;
     is_kept |= used_us <= round->now_us && round->now_us - used_us < GRACE_US;
+    is_kept = is_kept || is_name_pinned(round, round->source, name);
     if (is_kept || bytes == 0 ||
         (round->is_full && st->st_dev != round->full_dev) ||
         (e->n_items == MAX_ITEMS && used_us >= e->items[0].used_us))
@@ -292,6 +324,8 @@ drop(struct mlc_evict_round *round, const struct item *item)
     struct mlc_evictor *e = round->e;
     uint64_t bytes, estimate;
 
+    if (is_name_pinned(round, item->source, item->name))
+        return 0;
     bytes =
         item->source->drop(item->source->arg, item->name, item->used_us, round);
     if (bytes > 0) {
@@ -561,6 +595,12 @@ mlc_evictor_new(uint64_t max_bytes, bool is_offline, struct mlc_pool *pool,
     pthread_cond_init(&e->idle, NULL);
     *ret = e;
     return 0;
+}
+
+void
+mlc_evictor_set_pins(struct mlc_evictor *e, struct mlc_pins *pins)
+{
+    e->pins = pins;
 }
 
 int

@@ -25,11 +25,18 @@
 
 struct mlc_evictor;
 struct mlc_evict_round;
+struct mlc_pins;
 struct mlc_pool;
 
 #define MLC_MAX_SOURCES 8
 
 struct mlc_evict_source {
+    /* Names in the list are paths in this domain: those that are pinned stay.
+     * NULL: they are not, and the source looks for itself. */
+    const char *domain;
+    /* Does an object of that key become, or hold, something that is pinned?
+     * Only called while something is.  NULL: no object does. */
+    bool (*is_pinned)(void *arg, const char *key);
     /* Calls mlc_evict_offer() for each thing that goes as one. */
     void (*list)(void *arg, struct mlc_evict_round *round);
     /* Removes the thing unless it is in use by now (mlc_evict_is_open()), or
@@ -48,6 +55,8 @@ struct mlc_evict_stats {
 /* max_bytes UINT64_MAX: no limit, only full disks count. */
 int mlc_evictor_new(uint64_t max_bytes, bool is_offline, struct mlc_pool *pool,
                     struct mlc_evictor **ret);
+/* What must stay (borrowed); before mlc_evictor_start(). */
+void mlc_evictor_set_pins(struct mlc_evictor *e, struct mlc_pins *pins);
 /* After mlc_pool_stop().  Takes NULL. */
 void mlc_evictor_free(struct mlc_evictor *e);
 /* Before mlc_evictor_start(); copied.  -ENOSPC: too many. */
@@ -77,6 +86,8 @@ int mlc_evict_ask_room(struct mlc_evictor *e, int fd, struct mlc_ask *ask);
 void mlc_evict_offer(struct mlc_evict_round *round, const char *name,
                      const struct stat *st, uint64_t bytes, int64_t used_us,
                      bool is_kept);
+/* Does a source know the object as pinned? */
+bool mlc_evict_is_pinned(struct mlc_evict_round *round, const char *key);
 /* Does this process have the file open? */
 bool mlc_evict_is_open(struct mlc_evict_round *round, const struct stat *st);
 

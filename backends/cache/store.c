@@ -226,6 +226,8 @@ scan(struct mlc_store *s, DIR *dir, bool is_maps)
 
 /* --- eviction of what is unfinished --------------------------------------- */
 
+static char *read_key(struct mlc_store *s, const uint8_t *name);
+
 /* Bytes on disk that are not at home; whether they may go now. */
 static uint64_t
 unfinished_locked(const struct mlc_slot *slot, bool *ret_is_busy)
@@ -279,9 +281,12 @@ list_unfinished(void *arg, struct mlc_evict_round *round)
         }
     pthread_mutex_unlock(&s->lock);
     for (size_t i = 0; i < n; i++) {
+        mlc_autofree char *key = read_key(s, list[i].name);
         char text[MLC_NAME_TEXT];
         struct stat st;
 
+        if (key && mlc_evict_is_pinned(round, key))
+            list[i].is_busy = true;
         mlc_name_text(list[i].name, ".data", text);
         if (fstatat(s->fd, text, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;

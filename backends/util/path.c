@@ -140,6 +140,32 @@ min_int(size_t a, int b)
     return a < (size_t)b ? (int)a : b;
 }
 
+int
+mlc_url_decode(char *text)
+{
+    char *out = text;
+    uint8_t byte;
+
+    for (const char *p = text; *p; p++) {
+        char hex[3] = {0};
+
+        if (*p != '%') {
+            *out++ = *p;
+            continue;
+        }
+        if (!p[1] || !p[2])
+            return -EINVAL;
+        hex[0] = p[1];
+        hex[1] = p[2];
+        if (mlc_parse_hex(hex, &byte, 1) < 0 || byte == 0)
+            return -EINVAL;
+        *out++ = (char)byte;
+        p += 2;
+    }
+    *out = '\0';
+    return 0;
+}
+
 char *
 mlc_url_redact(const char *url)
 {

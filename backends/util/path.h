@@ -23,6 +23,9 @@ const char *mlc_path_base(const char *path);
 /* Percent-encodes all but A-Za-z0-9-._~ and, if keep_slash, '/'. Caller
  * frees; NULL: no memory. */
 char *mlc_url_encode(const char *text, bool keep_slash);
+/* Undoes that in place; 0, or -EINVAL for what it can't have made (a NUL, half
+ * an escape). */
+int mlc_url_decode(char *text);
 /* The URL fit for a log line: user info and everything after '?' or '#'
  * replaced by "…" (signatures and tokens live there), control bytes masked, cut
  * at 300 bytes.
