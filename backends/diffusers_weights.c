@@ -83,6 +83,7 @@ mlc_dc_weights_unref(struct mlc_dc_weights *w)
     free(w);
 }
 
+MLC_DEFINE_CLEANUP(merge, struct mlc_merge *, mlc_merge_free);
 MLC_DEFINE_CLEANUP(weights, struct mlc_dc_weights *, mlc_dc_weights_unref);
 
 static void
@@ -150,71 +151,76 @@ read_transposed(const struct tensor *t, struct mlc_source *s, uint64_t first,
     return 0;
 }
 
-/* What a delta needs for rows first.. of its tensor. */
+/* What all rows of the tensor need: A of each delta. */
 static int
-read_factors(const struct tensor *t, const struct delta *x,
-             struct mlc_source *s, uint64_t first, uint64_t n, void *a, void *b,
-             struct mlc_merge_delta *ret)
-{
-    uint64_t b_row = x->d->b.len / t->rows;
-    int r = 0;
-
-    if (x->d->a.len > 0)
-        r = mlc_source_read(s, x->d->a.offset, a, (size_t)x->d->a.len);
-    if (r == 0)
-        r = mlc_source_read(s, x->d->b.offset + first * b_row, b,
-                            (size_t)(n * b_row));
-    *ret = (struct mlc_merge_delta){
-        .a = x->d->a.len > 0 ? a : NULL,
-        .b = b,
-        .a_type = x->d->a.dtype,
-        .b_type = x->d->b.dtype,
-        .rank = x->d->rank,
-        .is_conv = x->d->is_conv,
-        .scale = x->scale,
-    };
-    return r;
-}
-
-static int
-merge_rows(const struct tensor *t, struct mlc_source *const *sources,
-           uint64_t first, uint64_t n, void *rows)
+read_plan(const struct tensor *t, struct mlc_source *const *sources,
+          struct mlc_merge **ret)
 {
     mlc_autofree struct mlc_merge_delta *deltas =
         calloc(t->n_deltas, sizeof(deltas[0]));
     mlc_autofree char *factors = NULL;
-    struct mlc_merge *plan;
     size_t len = 0, at = 0;
     int r = 0;
 
     for (size_t i = 0; i < t->n_deltas; i++)
-        len += (size_t)(t->deltas[i].d->a.len +
-                        t->deltas[i].d->b.len / t->rows * n);
-    factors = malloc(len);
+        len += (size_t)t->deltas[i].d->a.len;
+    factors = malloc(len ? len : 1);
     if (!deltas || !factors)
         return -ENOMEM;
     for (size_t i = 0; i < t->n_deltas && r == 0; i++) {
-        const struct delta *x = &t->deltas[i];
-        char *b = factors + at + x->d->a.len;
+        const struct mlc_lora_delta *d = t->deltas[i].d;
 
-        r = read_factors(t, x, sources[x->source], first, n, factors + at, b,
-                         &deltas[i]);
-        at += (size_t)(x->d->a.len + x->d->b.len / t->rows * n);
+        deltas[i] = (struct mlc_merge_delta){
+            .a = d->a.len > 0 ? factors + at : NULL,
+            .a_type = d->a.dtype,
+            .b_type = d->b.dtype,
+            .rank = d->rank,
+            .is_conv = d->is_conv,
+            .scale = t->deltas[i].scale,
+        };
+        r = mlc_source_read(sources[t->deltas[i].source], d->a.offset,
+                            factors + at, (size_t)d->a.len);
+        at += (size_t)d->a.len;
     }
-    if (r == 0)
-        r = mlc_merge_new(t->target->tensor.dtype, n, t->cols, deltas,
-                          t->n_deltas, &plan);
-    if (r < 0)
-        return r;
-    mlc_merge_rows(plan, 0, n, rows, rows);
-    mlc_merge_free(plan);
-    return 0;
+    return r < 0 ? r
+                 : mlc_merge_new(t->target->tensor.dtype, t->cols, deltas,
+                                 t->n_deltas, ret);
+}
+
+static int
+merge_rows(const struct tensor *t, const struct mlc_merge *plan,
+           struct mlc_source *const *sources, uint64_t first, uint64_t n,
+           void *rows)
+{
+    mlc_autofree const void **b = calloc(t->n_deltas, sizeof(b[0]));
+    mlc_autofree char *factors = NULL;
+    size_t len = 0, at = 0;
+
+    for (size_t i = 0; i < t->n_deltas; i++)
+        len += (size_t)(t->deltas[i].d->b.len / t->rows * n);
+    factors = malloc(len);
+    if (!b || !factors)
+        return -ENOMEM;
+    for (size_t i = 0; i < t->n_deltas; i++) {
+        const struct delta *x = &t->deltas[i];
+        uint64_t row = x->d->b.len / t->rows;
+        int r =
+            mlc_source_read(sources[x->source], x->d->b.offset + first * row,
+                            factors + at, (size_t)(n * row));
+
+        if (r < 0)
+            return r;
+        b[i] = factors + at;
+        at += (size_t)(n * row);
+    }
+    return mlc_merge_rows(plan, n, b, rows, rows);
 }
 
 static int
 make_tensor(const void *arg, struct mlc_source *const *sources, uint64_t off,
             size_t len, void *ret)
 {
+    __attribute__((cleanup(mlc_cleanup_merge))) struct mlc_merge *plan = NULL;
     const struct tensor *t = arg;
     uint64_t first = off / t->row_len, n = len / t->row_len;
     int r;
@@ -225,7 +231,9 @@ make_tensor(const void *arg, struct mlc_source *const *sources, uint64_t off,
         r = mlc_source_read(sources[0], t->target->source_begin + off, ret,
                             len);
     if (r == 0 && t->n_deltas > 0)
-        r = merge_rows(t, sources, first, n, ret);
+        r = read_plan(t, sources, &plan);
+    if (r == 0 && plan)
+        r = merge_rows(t, plan, sources, first, n, ret);
     return r;
 }
 

@@ -7,7 +7,8 @@
  * machine count as little as can be.  DTYPE is F16, BF16 or F32.  A round is a
  * tensor of each of the sizes below, as SDXL has them, with everything that is
  * done to one, in blocks of about BLOCK bytes of rows: 4194304, as the folders
- * of recipes have them, unless it is given; 0: whole tensors. */
+ * of recipes have them, unless it is given; 0: whole tensors.  A is made ready
+ * once a tensor. */
 #include "config.h"
 
 #include <stdio.h>
@@ -60,21 +61,27 @@ struct tensor {
 };
 
 static void
-merge_block(const struct tensor *t, size_t first, size_t n)
+merge_blocks(const struct tensor *t, size_t block)
 {
-    size_t size = mlc_float_size(t->dtype);
-    struct mlc_merge_delta delta = {.a = t->a,
-                                    .b = t->b + first * t->rank * size,
-                                    .a_type = t->dtype,
-                                    .b_type = t->dtype,
-                                    .rank = t->rank,
-                                    .scale = 1e-3};
-    char *rows = t->w + first * t->cols * size;
+    const struct mlc_merge_delta delta = {.a = t->a,
+                                          .a_type = t->dtype,
+                                          .b_type = t->dtype,
+                                          .rank = t->rank,
+                                          .scale = 1e-3};
+    size_t size = mlc_float_size(t->dtype), row_len = t->cols * size;
+    size_t step = block / row_len, first, n;
     struct mlc_merge *plan = NULL;
 
-    if (mlc_merge_new(t->dtype, n, t->cols, &delta, 1, &plan) < 0)
+    if (mlc_merge_new(t->dtype, t->cols, &delta, 1, &plan) < 0)
         exit(1);
-    mlc_merge_rows(plan, 0, n, rows, rows);
+    for (first = 0; first < t->rows; first += n) {
+        const void *b = t->b + first * t->rank * size;
+        char *rows = t->w + first * row_len;
+
+        n = step == 0 || t->rows - first < step ? t->rows - first : step;
+        if (mlc_merge_rows(plan, n, &b, rows, rows) < 0)
+            exit(1);
+    }
     mlc_merge_free(plan);
 }
 
@@ -82,7 +89,6 @@ merge_block(const struct tensor *t, size_t first, size_t n)
 static double
 merge(struct tensor *t, size_t block)
 {
-    size_t step = block / (t->cols * mlc_float_size(t->dtype)), first, n;
     double begin;
 
     t->a = make_values(t->dtype, t->rank * t->cols);
@@ -91,10 +97,7 @@ merge(struct tensor *t, size_t block)
     if (!t->a || !t->b || !t->w)
         exit(1);
     begin = now();
-    for (first = 0; first < t->rows; first += n) {
-        n = step == 0 || t->rows - first < step ? t->rows - first : step;
-        merge_block(t, first, n);
-    }
+    merge_blocks(t, block);
     begin = now() - begin;
     free(t->a);
     free(t->b);
