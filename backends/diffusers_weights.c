@@ -83,7 +83,6 @@ mlc_dc_weights_unref(struct mlc_dc_weights *w)
     free(w);
 }
 
-MLC_DEFINE_CLEANUP(merge, struct mlc_merge *, mlc_merge_free);
 MLC_DEFINE_CLEANUP(weights, struct mlc_dc_weights *, mlc_dc_weights_unref);
 
 static void
@@ -153,9 +152,11 @@ read_transposed(const struct tensor *t, struct mlc_source *s, uint64_t first,
 
 /* What all rows of the tensor need: A of each delta. */
 static int
-read_plan(const struct tensor *t, struct mlc_source *const *sources,
-          struct mlc_merge **ret)
+prepare_tensor(const void *arg, struct mlc_source *const *sources, void **ret,
+               size_t *ret_len)
 {
+    const struct tensor *t = arg;
+    struct mlc_merge *plan = NULL;
     mlc_autofree struct mlc_merge_delta *deltas =
         calloc(t->n_deltas, sizeof(deltas[0]));
     mlc_autofree char *factors = NULL;
@@ -182,9 +183,20 @@ read_plan(const struct tensor *t, struct mlc_source *const *sources,
                             factors + at, (size_t)d->a.len);
         at += (size_t)d->a.len;
     }
-    return r < 0 ? r
-                 : mlc_merge_new(t->target->tensor.dtype, t->cols, deltas,
-                                 t->n_deltas, ret);
+    if (r == 0)
+        r = mlc_merge_new(t->target->tensor.dtype, t->cols, deltas, t->n_deltas,
+                          &plan);
+    if (r < 0)
+        return r;
+    *ret = plan;
+    *ret_len = (size_t)mlc_merge_size(t->cols, deltas, t->n_deltas);
+    return 0;
+}
+
+static void
+unprepare_tensor(void *plan)
+{
+    mlc_merge_free(plan);
 }
 
 static int
@@ -217,10 +229,10 @@ merge_rows(const struct tensor *t, const struct mlc_merge *plan,
 }
 
 static int
-make_tensor(const void *arg, struct mlc_source *const *sources, uint64_t off,
-            size_t len, void *ret)
+make_tensor(const void *arg, const void *plan,
+            struct mlc_source *const *sources, uint64_t off, size_t len,
+            void *ret)
 {
-    __attribute__((cleanup(mlc_cleanup_merge))) struct mlc_merge *plan = NULL;
     const struct tensor *t = arg;
     uint64_t first = off / t->row_len, n = len / t->row_len;
     int r;
@@ -230,14 +242,18 @@ make_tensor(const void *arg, struct mlc_source *const *sources, uint64_t off,
     else
         r = mlc_source_read(sources[0], t->target->source_begin + off, ret,
                             len);
-    if (r == 0 && t->n_deltas > 0)
-        r = read_plan(t, sources, &plan);
     if (r == 0 && plan)
         r = merge_rows(t, plan, sources, first, n, ret);
     return r;
 }
 
-static const struct mlc_compute_ops tensor_ops = {
+static const struct mlc_compute_ops merged_ops = {
+    .want = want_tensor,
+    .prepare = prepare_tensor,
+    .unprepare = unprepare_tensor,
+    .make = make_tensor,
+};
+static const struct mlc_compute_ops transposed_ops = {
     .want = want_tensor,
     .make = make_tensor,
 };
@@ -575,7 +591,7 @@ fill_extents(const struct part *p, struct mlc_extent *extents)
         e->source_begin = g->source_begin;
         if (t == end || t->target != g)
             continue;
-        e->ops = &tensor_ops;
+        e->ops = t->n_deltas > 0 ? &merged_ops : &transposed_ops;
         e->arg = t;
         e->key = t->key;
         e->block_len =
