@@ -130,36 +130,49 @@ get_kept(struct mlc_dc *dc, const char *name)
     return NULL;
 }
 
-/* Instead of the one that was, or of what was not used for longest; m NULL:
- * forgets it. */
+/* What has to go first: the one of that name, then, while there is no room for
+ * m (NULL: nothing), those that were not used for longest; out of the table. */
+static struct mlc_dc_model *
+make_room_locked(struct mlc_dc *dc, const char *name,
+                 const struct mlc_dc_model *m)
+{
+    size_t oldest = 0, at = dc->n_models, len = m ? m->len : 0;
+    struct mlc_dc_model *dropped;
+
+    for (size_t i = 0; i < dc->n_models; i++) {
+        len += dc->models[i]->len;
+        if (strcmp(dc->models[i]->name, name) == 0)
+            at = i;
+        if (dc->models[i]->used < dc->models[oldest]->used)
+            oldest = i;
+    }
+    if (m && at == dc->n_models &&
+        (len > MLC_DC_MAX_MODELS_LEN || dc->n_models == MLC_DC_MAX_MODELS))
+        at = oldest;
+    if (at == dc->n_models)
+        return NULL;
+    dropped = dc->models[at];
+    dc->models[at] = dc->models[--dc->n_models];
+    return dropped;
+}
+
+/* Instead of the one that was; m NULL: forgets it. */
 static void
 keep(struct mlc_dc *dc, const char *name, struct mlc_dc_model *m)
 {
-    struct mlc_dc_model *dropped = NULL;
-    size_t at;
+    struct mlc_dc_model *dropped;
 
-    pthread_mutex_lock(&dc->lock);
-    for (at = 0; at < dc->n_models; at++)
-        if (strcmp(dc->models[at]->name, name) == 0)
-            break;
-    if (at == dc->n_models && m && dc->n_models == MLC_DC_MAX_MODELS) {
-        at = 0;
-        for (size_t i = 1; i < dc->n_models; i++)
-            if (dc->models[i]->used < dc->models[at]->used)
-                at = i;
-    }
-    if (at < dc->n_models)
-        dropped = dc->models[at];
-    if (m) {
-        dc->n_models += at == dc->n_models;
-        atomic_fetch_add(&m->refs, 1);
-        m->used = ++dc->tick;
-        dc->models[at] = m;
-    } else if (dropped) {
-        dc->models[at] = dc->models[--dc->n_models];
-    }
-    pthread_mutex_unlock(&dc->lock);
-    mlc_dc_model_unref(dropped);
+    do {
+        pthread_mutex_lock(&dc->lock);
+        dropped = make_room_locked(dc, name, m);
+        if (!dropped && m) {
+            atomic_fetch_add(&m->refs, 1);
+            m->used = ++dc->tick;
+            dc->models[dc->n_models++] = m;
+        }
+        pthread_mutex_unlock(&dc->lock);
+        mlc_dc_model_unref(dropped);
+    } while (dropped);
 }
 
 /* Are its inputs what they were?  0; -ESTALE; -EAGAIN. */

@@ -620,6 +620,34 @@ content_of(const struct mlc_dc_weights *w, const struct part *p,
     return key;
 }
 
+static size_t
+len_of_component(const struct mlc_component *c, const struct part *p)
+{
+    size_t len = 2 * c->header_len;
+
+    for (size_t i = 0; i < c->n_targets; i++)
+        len += sizeof(c->targets[i]) + strlen(c->targets[i].name) +
+               strlen(c->targets[i].source_name) + sizeof(struct mlc_extent) +
+               sizeof(p->tensors[0]);
+    return len;
+}
+
+size_t
+mlc_dc_weights_len(const struct mlc_dc_weights *w)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < w->layout->n_components; i++) {
+        const struct part *p = &w->parts[i];
+
+        len += len_of_component(&w->layout->components[i], p) +
+               p->n_tensors * w->n_loras * sizeof(p->tensors[0].deltas[0]);
+    }
+    for (size_t i = 0; i < w->n_loras; i++)
+        len += w->loras[i]->n_modules * 2 * sizeof(w->loras[i]->deltas[0]);
+    return len;
+}
+
 int
 mlc_dc_weights_part(struct mlc_dc_weights *w, size_t i, struct mlc_dc_part *ret)
 {
