@@ -534,6 +534,7 @@ dc_open(struct mlc_domain *d)
     if (r < 0)
         return r;
     pthread_mutex_init(&dc->lock, NULL);
+    mlc_dc_heads_init(dc);
     dc->is_open = true;
     return 0;
 }

@@ -14,6 +14,7 @@
 #include "backends/cache/source.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "backends/util/container.h"
 
 void
 mlc_dc_head_unref(struct mlc_dc_head *h)
@@ -212,6 +213,51 @@ mlc_dc_head_get(struct mlc_dc *dc, const struct mlc_found *f,
     return 0;
 }
 
+/* One whose last asker would have given up by now; *ret_next_ms: until that may
+ * be so of another, -1: of none. */
+static struct mlc_source *
+take_unasked_locked(struct mlc_dc *dc, int64_t *ret_next_ms)
+{
+    int64_t now = mlc_mono_ms(), max = dc->d->cache->fetch.timeout_ms;
+
+    *ret_next_ms = -1;
+    for (size_t i = 0; i < dc->n_heads; i++) {
+        struct mlc_dc_head *h = dc->heads[i];
+        int64_t left = h->asked_ms + max - now;
+
+        if (h->source && left <= 0)
+            return mlc_steal(&h->source);
+        if (h->source && (*ret_next_ms < 0 || left < *ret_next_ms))
+            *ret_next_ms = left;
+    }
+    return NULL;
+}
+
+static void
+close_unasked(struct mlc_job *job)
+{
+    struct mlc_dc *dc = mlc_container_of(job, struct mlc_dc, closer.job);
+    struct mlc_source *s;
+    int64_t next_ms;
+
+    do {
+        pthread_mutex_lock(&dc->lock);
+        s = take_unasked_locked(dc, &next_ms);
+        if (!s && next_ms >= 0)
+            mlc_pool_after(dc->d->cache->pool, &dc->closer, next_ms);
+        else if (!s)
+            dc->is_closer_armed = false;
+        pthread_mutex_unlock(&dc->lock);
+        mlc_source_unref(s);
+    } while (s);
+}
+
+void
+mlc_dc_heads_init(struct mlc_dc *dc)
+{
+    dc->closer.job.run = close_unasked;
+}
+
 int
 mlc_dc_head_open(struct mlc_dc *dc, struct mlc_dc_head *h,
                  const struct mlc_found *f, struct mlc_ask *ask,
@@ -221,6 +267,7 @@ mlc_dc_head_open(struct mlc_dc *dc, struct mlc_dc_head *h,
     int r;
 
     pthread_mutex_lock(&dc->lock);
+    h->asked_ms = mlc_mono_ms();
     if (h->source)
         s = mlc_source_ref(h->source);
     pthread_mutex_unlock(&dc->lock);
@@ -231,6 +278,10 @@ mlc_dc_head_open(struct mlc_dc *dc, struct mlc_dc_head *h,
         pthread_mutex_lock(&dc->lock);
         if (!h->source)
             h->source = mlc_source_ref(s);
+        if (!dc->is_closer_armed)
+            mlc_pool_after(dc->d->cache->pool, &dc->closer,
+                           dc->d->cache->fetch.timeout_ms);
+        dc->is_closer_armed = true;
         pthread_mutex_unlock(&dc->lock);
     }
     *ret = s;

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 #include "backends/backend.h"
+#include "backends/cache/pool.h"
 #include "backends/cache/view.h"
 #include "backends/diffusers_ref.h"
 #include "backends/format/layout.h"
@@ -53,9 +54,10 @@ struct mlc_dc_head {
     char *err;
     uint64_t used; /* dc.lock; of dc.tick */
     /* dc.lock; the file, open from the time that more of it is waited for until
-     * it is read: what was fetched of an object need not be checked again.  A
-     * reference, or NULL. */
+     * it is read, or not asked for any more: what was fetched of an object need
+     * not be checked again.  A reference, or NULL. */
     struct mlc_source *source;
+    int64_t asked_ms; /* dc.lock; when it was last opened, monotonic */
 };
 
 /* A file that the recipe names, or needs. */
@@ -101,12 +103,16 @@ struct mlc_dc {
     size_t heads_len;         /* bytes, of all that are in memory */
     unsigned n_builds;        /* under way */
     struct mlc_waitlist room; /* for the end of any of them */
+    struct mlc_timer closer;  /* of the heads' sources */
+    bool is_closer_armed;
     struct mlc_dc_model *models[MLC_DC_MAX_MODELS]; /* a reference each */
     size_t n_models;
 };
 
 /* --- diffusers_head.c ------------------------------------------------ */
 
+/* Before anything else of these. */
+void mlc_dc_heads_init(struct mlc_dc *dc);
 /* A reference to the file's header.  0, also when it is none (err is set);
  * -EAGAIN, with *ret_is_crowded where builds have no room for it and nothing
  * was registered; or what reading failed with. */
@@ -115,7 +121,8 @@ int mlc_dc_head_get(struct mlc_dc *dc, const struct mlc_found *f,
                     struct mlc_dc_head **ret);
 void mlc_dc_head_unref(struct mlc_dc_head *h); /* takes NULL */
 /* A reference to the file that it is of, which stays open until
- * mlc_dc_head_close().  0 or what mlc_found_open() says. */
+ * mlc_dc_head_close(), or until nobody has asked for it for as long as anybody
+ * would wait.  0 or what mlc_found_open() says. */
 int mlc_dc_head_open(struct mlc_dc *dc, struct mlc_dc_head *h,
                      const struct mlc_found *f, struct mlc_ask *ask,
                      struct mlc_source **ret);

@@ -14,13 +14,19 @@
 
 #include <cmocka.h>
 
+#include "backends/cache/cache.h"
+#include "backends/cache/pool.h"
+#include "backends/cache/source.h"
 #include "backends/diffusers_i.h"
+#include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
 
 #define LONG   ((size_t)15 << 20)
 #define N_LONG (MLC_DC_MAX_LIVE / LONG) /* that find room */
 
 struct fixture {
     char dir[64];
+    struct mlc_cache cache;
     struct mlc_domain d;
     struct mlc_dc dc;
     struct mlc_wait wait;
@@ -77,7 +83,11 @@ setup(void **state)
     f->d.bases[0] = (struct mlc_base){"", open(f->dir, O_PATH), f->dir};
     f->d.is_inside = is_inside;
     f->d.find = find;
+    f->d.cache = &f->cache;
+    f->cache.fetch.timeout_ms = 20;
+    assert_int_equal(mlc_pool_new(1, 0, &f->cache.pool), 0);
     f->dc.d = &f->d;
+    mlc_dc_heads_init(&f->dc);
     pthread_mutex_init(&f->dc.lock, NULL);
     *state = f;
     return 0;
@@ -89,6 +99,8 @@ teardown(void **state)
     struct fixture *f = *state;
     char *command;
 
+    mlc_pool_stop(f->cache.pool);
+    mlc_pool_free(f->cache.pool);
     while (f->dc.n_heads > 0)
         mlc_dc_head_unref(f->dc.heads[--f->dc.n_heads]);
     assert_int_equal(f->dc.heads_len, 0);
@@ -101,21 +113,28 @@ teardown(void **state)
     return 0;
 }
 
+static void
+find_file(struct fixture *f, unsigned i, struct mlc_found *ret)
+{
+    struct mlc_ref ref = {.d = &f->d, .may_leave = true};
+    char *path, *why = NULL;
+
+    assert_true(asprintf(&path, "%s/file%u.safetensors", f->dir, i) > 0);
+    assert_int_equal(mlc_ref_find(&ref, path, ret, &why), 0);
+    free(path);
+}
+
 static int
 get_head(struct fixture *f, unsigned i, bool *ret_is_crowded,
          struct mlc_dc_head **ret)
 {
-    struct mlc_ref ref = {.d = &f->d, .may_leave = true};
-    struct mlc_found found = {0};
-    char *path, *why = NULL;
+    struct mlc_found found;
     int r;
 
-    assert_true(asprintf(&path, "%s/file%u.safetensors", f->dir, i) > 0);
-    assert_int_equal(mlc_ref_find(&ref, path, &found, &why), 0);
+    find_file(f, i, &found);
     *ret_is_crowded = false;
     r = mlc_dc_head_get(&f->dc, &found, NULL, ret_is_crowded, ret);
     mlc_found_done(&found);
-    free(path);
     return r;
 }
 
@@ -166,6 +185,40 @@ those_that_are_kept_make_room(void **state)
         mlc_dc_head_unref(h);
         assert_true(f->dc.heads_len <= MLC_DC_MAX_KEPT);
     }
+}
+
+static bool
+is_open(struct fixture *f, const struct mlc_dc_head *h)
+{
+    MLC_LOCK_SCOPE(&f->dc.lock);
+    return h->source != NULL;
+}
+
+/* Kept open for a build that waits, which asks again. */
+static void
+a_file_that_nobody_asks_for_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    int64_t begin = mlc_mono_ms();
+    struct mlc_source *s = NULL;
+    struct mlc_dc_head *h[2];
+    struct mlc_found found;
+    bool is_crowded;
+
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(get_head(f, i, &is_crowded, &h[i]), 0);
+        find_file(f, i, &found);
+        assert_int_equal(mlc_dc_head_open(&f->dc, h[i], &found, NULL, &s), 0);
+        mlc_found_done(&found);
+        mlc_source_unref(s);
+    }
+    mlc_dc_head_close(&f->dc, h[0]);
+    assert_false(is_open(f, h[0]));
+    while (is_open(f, h[1]))
+        assert_true(mlc_mono_ms() < begin + 10000);
+    assert_true(mlc_mono_ms() >= begin + 20);
+    mlc_dc_head_unref(h[0]);
+    mlc_dc_head_unref(h[1]);
 }
 
 /* --- a build beside others ------------------------------------------------ */
@@ -243,6 +296,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(headers_in_use_have_one_bound),
         TEST(those_that_are_kept_make_room),
+        TEST(a_file_that_nobody_asks_for_is_closed),
         TEST(a_build_that_finds_no_room_waits_for_another),
     };
 
