@@ -18,6 +18,7 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
+#include "backends/util/refuse.h"
 
 /* Bytes that are computed at a time: some rows. */
 #define BLOCK ((uint64_t)4 * 1024 * 1024)
@@ -471,31 +472,24 @@ add_deltas(struct mlc_dc_weights *w, const struct mlc_dc_weights_spec *spec,
 }
 
 static int
-refuse(const struct mlc_target *g, const char *why, char **ret_err)
-{
-    if (asprintf(ret_err, "%s: %s", g->name, why) < 0)
-        *ret_err = NULL;
-    return -EBADMSG;
-}
-
-static int
 check_tensor(const struct tensor *t, char **ret_err)
 {
     enum mlc_dtype dtype = t->target->tensor.dtype;
+    const char *name = t->target->name;
     uint64_t len = 0;
 
     if (t->row_len > MAX_ROW)
-        return refuse(t->target, "its rows are too long to be computed",
-                      ret_err);
+        return mlc_refuse(ret_err, "%s: its rows are too long to be computed",
+                          name);
     if (t->n_deltas > 0 && dtype != MLC_DTYPE_F16 && dtype != MLC_DTYPE_BF16 &&
         dtype != MLC_DTYPE_F32)
-        return refuse(t->target,
-                      "LoRAs are merged into F16, BF16 and F32 alone", ret_err);
+        return mlc_refuse(
+            ret_err, "%s: LoRAs are merged into F16, BF16 and F32 alone", name);
     for (size_t i = 0; i < t->n_deltas; i++)
         len += t->deltas[i].d->a.len + t->deltas[i].d->b.len;
-    return len > MAX_FACTORS
-               ? refuse(t->target, "the LoRAs' ranks are too large", ret_err)
-               : 0;
+    if (len > MAX_FACTORS)
+        return mlc_refuse(ret_err, "%s: the LoRAs' ranks are too large", name);
+    return 0;
 }
 
 static int
