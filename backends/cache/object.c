@@ -19,6 +19,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "backends/cache/evict.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/container.h"
@@ -436,7 +437,9 @@ load_locked(struct mlc_object *obj)
         r = make_new_files(obj, data, map, &fd, &map_fd);
     }
     if (r < 0) {
-        remember_failure_locked(obj, 0, obj->n_pieces, r);
+        /* Of a full disk the asker makes room, and tries again at once. */
+        if (r != -ENOSPC || !obj->store->evictor)
+            remember_failure_locked(obj, 0, obj->n_pieces, r);
         errno = -r;
         return mlc_log_err(r, "%s: no file in the cache: %m", obj->label);
     }
@@ -1250,7 +1253,16 @@ write_run(struct mlc_job *job)
     bool is_stepping, is_room, is_first_error = false;
     int r;
 
+    if (w->is_retry && !atomic_load(&s->is_stopped))
+        mlc_evict_make_room(s->evictor, atomic_load(&obj->fd));
     r = atomic_load(&s->is_stopped) ? -ECANCELED : write_piece(obj, w);
+    if (r == -ENOSPC && !w->is_retry && s->evictor) {
+        w->is_retry = true; /* which may take a while */
+        mlc_pool_submit(s->pool, MLC_LANE_SLOW, &w->job);
+        return;
+    }
+    if (r == 0)
+        mlc_evict_wrote(s->evictor, w->len);
 
     pthread_mutex_lock(&obj->lock);
     obj->n_queued--;
@@ -1313,6 +1325,7 @@ put_locked(struct mlc_object *obj, uint64_t index, void *piece, size_t len,
     w->index = index;
     w->piece = piece;
     w->len = len;
+    w->is_retry = false;
     obj->n_queued++;
     obj->pieces[index] = MLC_PIECE_QUEUED;
     obj->n_absent--;

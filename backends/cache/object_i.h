@@ -38,6 +38,8 @@ struct mlc_store {
     int fd; /* immutable; "objects" */
     struct mlc_pool *pool;
     struct mlc_budget *budget;
+    struct mlc_evictor *evictor; /* may be NULL */
+    struct mlc_ledger *ledger;
     int64_t timeout_ms;
     atomic_bool is_stopped;
     atomic_uint_fast64_t published, digest_errors, bytes_fetched;
@@ -75,6 +77,7 @@ struct mlc_write {
     uint64_t index;
     void *piece; /* object.lock; NULL: free */
     size_t len;
+    bool is_retry; /* the disk was full: room is made first, on a SLOW thread */
 };
 
 struct mlc_failure {
