@@ -257,22 +257,6 @@ get_model(struct mlc_dc *dc, const char *name, struct mlc_ask *ask,
 
 /* --- look-up ------------------------------------------------------------- */
 
-static int
-answer_local(const struct stat *local, struct mlc_entry *ret)
-{
-    ret->kind = MLC_KIND_LOCAL;
-    return local ? 0 : -ENOENT;
-}
-
-static int
-answer_dir(int64_t mtime_ms, struct mlc_entry *ret)
-{
-    ret->kind = MLC_KIND_DIR;
-    ret->mtime_ms = mtime_ms;
-    ret->ttl_ms = MLC_TTL_NONE;
-    return 0;
-}
-
 static int64_t
 mtime_ms_of(const struct stat *st)
 {
@@ -328,7 +312,7 @@ lookup_in_model(struct mlc_dc *dc, const char *path, struct mlc_ask *ask,
     if (f)
         return answer_file(m, f, ret);
     if (is_folder(m, rest_of(path)))
-        return answer_dir(mtime_ms_of(&m->stamp), ret);
+        return mlc_entry_dir(mtime_ms_of(&m->stamp), MLC_TTL_NONE, ret);
     return -ENOENT;
 }
 
@@ -340,16 +324,16 @@ dc_lookup(struct mlc_domain *d, const char *path, const struct stat *local,
     struct stat st;
 
     if (strchr(path, '/'))
-        return local ? answer_local(local, ret)
+        return local ? mlc_entry_local(local, ret)
                      : lookup_in_model(dc, path, ask, ret);
     /* A recipe that is written anew is the old one until it is closed. */
     if (local && S_ISREG(local->st_mode) && is_recipe_name(path))
         ret->is_whole = true;
     if (local && !S_ISDIR(local->st_mode))
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     if (*path && stat_recipe(dc, path, &st) == 0)
-        return answer_dir(mtime_ms_of(&st), ret);
-    return answer_local(local, ret);
+        return mlc_entry_dir(mtime_ms_of(&st), MLC_TTL_NONE, ret);
+    return mlc_entry_local(local, ret);
 }
 
 /* --- listings ------------------------------------------------------------ */
