@@ -252,11 +252,11 @@ read_head(struct build *b, const char *what, unsigned input,
     mlc_autofree char *label = mlc_ref_label(in->spelled);
     int r = mlc_dc_head_get(b->dc, &in->found, b->ref.ask, &b->is_crowded, ret);
 
-    if (r == -EAGAIN)
+    if (r == -EAGAIN && !b->is_crowded) {
         b->is_waiting = true;
-    if (r == -EAGAIN)
         return 0;
-    if (r == -ENOMEM || r == -ESTALE)
+    }
+    if (r == -EAGAIN || r == -ENOMEM || r == -ESTALE)
         return r;
     if (r < 0)
         return refuse(b, "%s %s: %s", what, label ? label : "?",
@@ -671,7 +671,7 @@ build_once(struct mlc_dc *dc, const char *name, const struct stat *stamp,
     r = model_new(name, stamp, &b->m);
     if (r == 0)
         r = build(b, name);
-    *ret_is_crowded = r == -EAGAIN && b->is_crowded;
+    *ret_is_crowded = b->is_crowded;
     if (r < 0 && r != -EAGAIN && r != -ENOMEM) {
         if (!b->err)
             refuse(b, "%s", mlc_ref_why(r));
@@ -691,20 +691,24 @@ begin_build(struct mlc_dc *dc)
     dc->n_builds++;
 }
 
-/* Lets those go on that wait for room, and puts the asker among them if it was
- * crowded out.  True: by nobody who is still here, so that it finds room now.
- */
+/* Lets those go on that wait for room.  An asker that found none becomes one of
+ * them (what it waits for ends by itself, but not always as soon as a look-up
+ * has to), and lets none go on: they would be in each other's way again.  True:
+ * nobody else is at it, so that there is room now. */
 static bool
 end_build(struct mlc_dc *dc, bool is_crowded, struct mlc_ask *ask, int *ret_r)
 {
-    struct mlc_waitlist who;
+    struct mlc_waitlist who = {0};
     bool is_alone;
 
     pthread_mutex_lock(&dc->lock);
     is_alone = --dc->n_builds == 0;
-    mlc_waitlist_take(&dc->room, &who);
-    if (is_crowded && !is_alone)
+    if (!is_crowded) {
+        mlc_waitlist_take(&dc->room, &who);
+    } else if (!is_alone) {
+        ask->deadline_ms = mlc_mono_ms() + dc->d->cache->fetch.timeout_ms;
         *ret_r = mlc_waitlist_add(&dc->room, ask);
+    }
     pthread_mutex_unlock(&dc->lock);
     mlc_waitlist_wake(&who);
     return is_crowded && is_alone;
