@@ -29,6 +29,9 @@
 #define AGAIN_TIMES  20
 #define MIN_AGAIN_MS 250
 #define MAX_AGAIN_MS 10000
+/* What was used so short a time ago stays: who looked it up is about to open
+ * it.  Not for a full disk. */
+#define GRACE_US INT64_C(1000000)
 /* What a disk must have free not to be full: this, or a part of a small one. */
 #define ROOM_BYTES ((uint64_t)16 << 20)
 #define ROOM_PART  32
@@ -41,7 +44,7 @@ struct item {
     char *name;
     dev_t dev;
     uint64_t bytes;
-    int64_t used_ms;
+    int64_t used_us;
 };
 
 struct file_id {
@@ -81,6 +84,7 @@ struct mlc_evictor {
 struct mlc_evict_round {
     struct mlc_evictor *e;
     const struct mlc_evict_source *source; /* that is being listed */
+    int64_t now_us; /* when the count began; 0: nothing is too new */
     uint64_t total;
     struct file_id *open; /* sorted; this process's */
     size_t n_open;
@@ -157,9 +161,9 @@ sift_down(struct item *items, size_t n, size_t i)
         size_t k = 2 * i + 1;
         struct item swap = items[i];
 
-        if (k + 1 < n && items[k + 1].used_ms > items[k].used_ms)
+        if (k + 1 < n && items[k + 1].used_us > items[k].used_us)
             k++;
-        if (items[i].used_ms >= items[k].used_ms)
+        if (items[i].used_us >= items[k].used_us)
             return;
         items[i] = items[k];
         items[k] = swap;
@@ -170,7 +174,7 @@ sift_down(struct item *items, size_t n, size_t i)
 static void
 sift_up(struct item *items, size_t i)
 {
-    while (i > 0 && items[(i - 1) / 2].used_ms < items[i].used_ms) {
+    while (i > 0 && items[(i - 1) / 2].used_us < items[i].used_us) {
         struct item swap = items[i];
 
         items[i] = items[(i - 1) / 2];
@@ -181,7 +185,7 @@ sift_up(struct item *items, size_t i)
 
 void
 mlc_evict_offer(struct mlc_evict_round *round, const char *name,
-                const struct stat *st, uint64_t bytes, int64_t used_ms,
+                const struct stat *st, uint64_t bytes, int64_t used_us,
                 bool is_kept)
 {
     struct mlc_evictor *e = round->e;
@@ -189,12 +193,13 @@ mlc_evict_offer(struct mlc_evict_round *round, const char *name,
         .source = round->source,
         .dev = st->st_dev,
         .bytes = bytes,
-        .used_ms = used_ms,
+        .used_us = used_us,
     };
 
     round->total += bytes;
+    is_kept |= used_us <= round->now_us && round->now_us - used_us < GRACE_US;
     if (is_kept || bytes == 0 ||
-        (e->n_items == MAX_ITEMS && used_ms >= e->items[0].used_ms))
+        (e->n_items == MAX_ITEMS && used_us >= e->items[0].used_us))
         return;
     item.name = strdup(name);
     if (!item.name)
@@ -212,8 +217,8 @@ mlc_evict_offer(struct mlc_evict_round *round, const char *name,
 static int
 by_age(const void *a, const void *b)
 {
-    int64_t x = ((const struct item *)a)->used_ms;
-    int64_t y = ((const struct item *)b)->used_ms;
+    int64_t x = ((const struct item *)a)->used_us;
+    int64_t y = ((const struct item *)b)->used_us;
 
     return x < y ? -1 : x > y;
 }
@@ -248,8 +253,9 @@ count(struct mlc_evict_round *round)
     e->counted_ms = mlc_mono_ms();
     e->count_ms = e->counted_ms - begin_ms;
     atomic_store(&e->estimate, round->total);
-    /* What came meanwhile was seen, or not. */
-    if (atomic_load(&e->n_written) != written)
+    /* What came meanwhile was seen, or not; it may be what is too much. */
+    if (round->total <= e->max &&
+        atomic_load(&e->n_written) - written > e->max - round->total)
         atomic_store(&e->is_vague, true);
     return 0;
 }
@@ -287,7 +293,7 @@ drop(struct mlc_evict_round *round, const struct item *item)
     uint64_t bytes, estimate;
 
     bytes =
-        item->source->drop(item->source->arg, item->name, item->used_ms, round);
+        item->source->drop(item->source->arg, item->name, item->used_us, round);
     if (bytes > 0) {
         mlc_debug("evict", "%s: %" PRIu64 " bytes", item->name, bytes);
         atomic_fetch_add(&e->n_files, 1);
@@ -340,6 +346,7 @@ run_round(struct mlc_evictor *e, int full_fd)
         return;
     do {
         is_counted = must_count(e, full_fd);
+        round.now_us = full_fd < 0 ? mlc_now_us() : 0;
         if (is_counted)
             r = count(&round);
         is_all = e->n_items < MAX_ITEMS;
