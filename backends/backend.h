@@ -214,6 +214,10 @@ void mlc_domain_get_status(struct mlc_domain *d, struct mlc_status *ret);
 /* The base that holds path, and path's remainder below it (borrowed). */
 const struct mlc_base *mlc_domain_base(const struct mlc_domain *d,
                                        const char *path, const char **ret_rel);
+/* Two answers of lookup(): what lies there on disk, or -ENOENT (local is NULL);
+ * and a directory. */
+int mlc_entry_local(const struct stat *local, struct mlc_entry *ret);
+int mlc_entry_dir(int64_t mtime_ms, uint32_t ttl_ms, struct mlc_entry *ret);
 void mlc_entry_done(struct mlc_entry *e);
 void mlc_info_done(struct mlc_info *i);
 

@@ -130,36 +130,49 @@ get_kept(struct mlc_dc *dc, const char *name)
     return NULL;
 }
 
-/* Instead of the one that was, or of what was not used for longest; m NULL:
- * forgets it. */
+/* What has to go first: the one of that name, then, while there is no room for
+ * m (NULL: nothing), those that were not used for longest; out of the table. */
+static struct mlc_dc_model *
+make_room_locked(struct mlc_dc *dc, const char *name,
+                 const struct mlc_dc_model *m)
+{
+    size_t oldest = 0, at = dc->n_models, len = m ? m->len : 0;
+    struct mlc_dc_model *dropped;
+
+    for (size_t i = 0; i < dc->n_models; i++) {
+        len += dc->models[i]->len;
+        if (strcmp(dc->models[i]->name, name) == 0)
+            at = i;
+        if (dc->models[i]->used < dc->models[oldest]->used)
+            oldest = i;
+    }
+    if (m && at == dc->n_models &&
+        (len > MLC_DC_MAX_MODELS_LEN || dc->n_models == MLC_DC_MAX_MODELS))
+        at = oldest;
+    if (at == dc->n_models)
+        return NULL;
+    dropped = dc->models[at];
+    dc->models[at] = dc->models[--dc->n_models];
+    return dropped;
+}
+
+/* Instead of the one that was; m NULL: forgets it. */
 static void
 keep(struct mlc_dc *dc, const char *name, struct mlc_dc_model *m)
 {
-    struct mlc_dc_model *dropped = NULL;
-    size_t at;
+    struct mlc_dc_model *dropped;
 
-    pthread_mutex_lock(&dc->lock);
-    for (at = 0; at < dc->n_models; at++)
-        if (strcmp(dc->models[at]->name, name) == 0)
-            break;
-    if (at == dc->n_models && m && dc->n_models == MLC_DC_MAX_MODELS) {
-        at = 0;
-        for (size_t i = 1; i < dc->n_models; i++)
-            if (dc->models[i]->used < dc->models[at]->used)
-                at = i;
-    }
-    if (at < dc->n_models)
-        dropped = dc->models[at];
-    if (m) {
-        dc->n_models += at == dc->n_models;
-        atomic_fetch_add(&m->refs, 1);
-        m->used = ++dc->tick;
-        dc->models[at] = m;
-    } else if (dropped) {
-        dc->models[at] = dc->models[--dc->n_models];
-    }
-    pthread_mutex_unlock(&dc->lock);
-    mlc_dc_model_unref(dropped);
+    do {
+        pthread_mutex_lock(&dc->lock);
+        dropped = make_room_locked(dc, name, m);
+        if (!dropped && m) {
+            atomic_fetch_add(&m->refs, 1);
+            m->used = ++dc->tick;
+            dc->models[dc->n_models++] = m;
+        }
+        pthread_mutex_unlock(&dc->lock);
+        mlc_dc_model_unref(dropped);
+    } while (dropped);
 }
 
 /* Are its inputs what they were?  0; -ESTALE; -EAGAIN. */
@@ -244,22 +257,6 @@ get_model(struct mlc_dc *dc, const char *name, struct mlc_ask *ask,
 
 /* --- look-up ------------------------------------------------------------- */
 
-static int
-answer_local(const struct stat *local, struct mlc_entry *ret)
-{
-    ret->kind = MLC_KIND_LOCAL;
-    return local ? 0 : -ENOENT;
-}
-
-static int
-answer_dir(int64_t mtime_ms, struct mlc_entry *ret)
-{
-    ret->kind = MLC_KIND_DIR;
-    ret->mtime_ms = mtime_ms;
-    ret->ttl_ms = MLC_TTL_NONE;
-    return 0;
-}
-
 static int64_t
 mtime_ms_of(const struct stat *st)
 {
@@ -315,7 +312,7 @@ lookup_in_model(struct mlc_dc *dc, const char *path, struct mlc_ask *ask,
     if (f)
         return answer_file(m, f, ret);
     if (is_folder(m, rest_of(path)))
-        return answer_dir(mtime_ms_of(&m->stamp), ret);
+        return mlc_entry_dir(mtime_ms_of(&m->stamp), MLC_TTL_NONE, ret);
     return -ENOENT;
 }
 
@@ -327,16 +324,16 @@ dc_lookup(struct mlc_domain *d, const char *path, const struct stat *local,
     struct stat st;
 
     if (strchr(path, '/'))
-        return local ? answer_local(local, ret)
+        return local ? mlc_entry_local(local, ret)
                      : lookup_in_model(dc, path, ask, ret);
     /* A recipe that is written anew is the old one until it is closed. */
     if (local && S_ISREG(local->st_mode) && is_recipe_name(path))
         ret->is_whole = true;
     if (local && !S_ISDIR(local->st_mode))
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     if (*path && stat_recipe(dc, path, &st) == 0)
-        return answer_dir(mtime_ms_of(&st), ret);
-    return answer_local(local, ret);
+        return mlc_entry_dir(mtime_ms_of(&st), MLC_TTL_NONE, ret);
+    return mlc_entry_local(local, ret);
 }
 
 /* --- listings ------------------------------------------------------------ */
@@ -522,6 +519,7 @@ dc_open(struct mlc_domain *d)
     if (r < 0)
         return r;
     pthread_mutex_init(&dc->lock, NULL);
+    mlc_dc_heads_init(dc);
     dc->is_open = true;
     return 0;
 }

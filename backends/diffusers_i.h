@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 #include "backends/backend.h"
+#include "backends/cache/pool.h"
 #include "backends/cache/view.h"
 #include "backends/diffusers_ref.h"
 #include "backends/format/layout.h"
@@ -33,6 +34,11 @@
 /* Of all files of one recipe: they are in memory at once while it is built.  A
  * LoRA of every layer of SDXL has half a MiB. */
 #define MLC_DC_MAX_HEADERS ((size_t)64 << 20)
+/* Of all headers in memory, whoever has them.  One build alone always finds
+ * room; of several at once, one goes on and the others wait for it. */
+#define MLC_DC_MAX_LIVE (MLC_DC_MAX_HEADERS + MLC_DC_MAX_HEADER)
+/* Of models that are kept, about: the last one is, however long. */
+#define MLC_DC_MAX_MODELS_LEN ((size_t)64 << 20)
 
 struct mlc_blocks;
 struct mlc_kept;
@@ -41,15 +47,17 @@ struct mlc_source;
 /* A safetensors file's header, or why it is none. */
 struct mlc_dc_head {
     atomic_uint refs;
-    uint64_t identity; /* immutable, as all up to used */
-    size_t len;        /* bytes of the header */
+    struct mlc_dc *dc; /* immutable, as all up to used */
+    uint64_t identity;
+    size_t len; /* bytes of the header; counted in dc.heads_len */
     struct mlc_safetensors *file;
     char *err;
     uint64_t used; /* dc.lock; of dc.tick */
     /* dc.lock; the file, open from the time that more of it is waited for until
-     * it is read: what was fetched of an object need not be checked again.  A
-     * reference, or NULL. */
+     * it is read, or not asked for any more: what was fetched of an object need
+     * not be checked again.  A reference, or NULL. */
     struct mlc_source *source;
+    int64_t asked_ms; /* dc.lock; when it was last opened, monotonic */
 };
 
 /* A file that the recipe names, or needs. */
@@ -71,7 +79,8 @@ struct mlc_dc_file {
 
 struct mlc_dc_model {
     atomic_uint refs;
-    char *name;        /* immutable, as all up to checked_ms */
+    size_t len; /* immutable, as all up to checked_ms; bytes, about */
+    char *name;
     struct stat stamp; /* the recipe's file */
     bool is_failed;    /* error.txt alone */
     struct mlc_dc_input *inputs;
@@ -91,19 +100,29 @@ struct mlc_dc {
     uint64_t tick;
     struct mlc_dc_head *heads[MLC_DC_MAX_HEADS]; /* a reference each */
     size_t n_heads;
+    size_t heads_len;         /* bytes, of all that are in memory */
+    unsigned n_builds;        /* under way */
+    struct mlc_waitlist room; /* for the end of any of them */
+    struct mlc_timer closer;  /* of the heads' sources */
+    bool is_closer_armed;
     struct mlc_dc_model *models[MLC_DC_MAX_MODELS]; /* a reference each */
     size_t n_models;
 };
 
 /* --- diffusers_head.c ------------------------------------------------ */
 
+/* Before anything else of these. */
+void mlc_dc_heads_init(struct mlc_dc *dc);
 /* A reference to the file's header.  0, also when it is none (err is set);
- * -EAGAIN; or what reading failed with. */
+ * -EAGAIN, with *ret_is_crowded where builds have no room for it and nothing
+ * was registered; or what reading failed with. */
 int mlc_dc_head_get(struct mlc_dc *dc, const struct mlc_found *f,
-                    struct mlc_ask *ask, struct mlc_dc_head **ret);
+                    struct mlc_ask *ask, bool *ret_is_crowded,
+                    struct mlc_dc_head **ret);
 void mlc_dc_head_unref(struct mlc_dc_head *h); /* takes NULL */
 /* A reference to the file that it is of, which stays open until
- * mlc_dc_head_close().  0 or what mlc_found_open() says. */
+ * mlc_dc_head_close(), or until nobody has asked for it for as long as anybody
+ * would wait.  0 or what mlc_found_open() says. */
 int mlc_dc_head_open(struct mlc_dc *dc, struct mlc_dc_head *h,
                      const struct mlc_found *f, struct mlc_ask *ask,
                      struct mlc_source **ret);
@@ -161,6 +180,8 @@ int mlc_dc_weights_new(const struct mlc_dc_weights_spec *spec,
                        struct mlc_dc_weights **ret, char **ret_err);
 /* Plans that refer to it keep what they need. */
 void mlc_dc_weights_unref(struct mlc_dc_weights *w);
+/* Bytes of memory that it takes with the plans of all of its parts, about. */
+size_t mlc_dc_weights_len(const struct mlc_dc_weights *w);
 /* i < the layout's n_components. */
 int mlc_dc_weights_part(struct mlc_dc_weights *w, size_t i,
                         struct mlc_dc_part *ret);

@@ -34,6 +34,7 @@ struct build {
     struct mlc_recipe recipe;
     char *err;       /* for error.txt */
     bool is_waiting; /* for one thing or another */
+    bool is_crowded; /* for other builds, too */
     unsigned checkpoint, vae;
     struct mlc_dc_lora loras[MLC_RECIPE_MAX_LORAS];
     size_t n_loras;
@@ -144,6 +145,17 @@ add_text(struct mlc_dc_model *m, const char *path, const char *text, size_t len)
     return 0;
 }
 
+/* What they take but for what the weights do, about. */
+static size_t
+len_of_files(const struct mlc_dc_model *m)
+{
+    size_t len = m->n_inputs * sizeof(m->inputs[0]);
+
+    for (size_t i = 0; i < m->n_files; i++)
+        len += sizeof(m->files[i]) + m->files[i].len;
+    return len;
+}
+
 /* --- what the recipe names ----------------------------------------------- */
 
 struct mlc_ref
@@ -238,13 +250,13 @@ read_head(struct build *b, const char *what, unsigned input,
 {
     const struct mlc_dc_input *in = &b->m->inputs[input];
     mlc_autofree char *label = mlc_ref_label(in->spelled);
-    int r = mlc_dc_head_get(b->dc, &in->found, b->ref.ask, ret);
+    int r = mlc_dc_head_get(b->dc, &in->found, b->ref.ask, &b->is_crowded, ret);
 
-    if (r == -EAGAIN)
+    if (r == -EAGAIN && !b->is_crowded) {
         b->is_waiting = true;
-    if (r == -EAGAIN)
         return 0;
-    if (r == -ENOMEM || r == -ESTALE)
+    }
+    if (r == -EAGAIN || r == -ENOMEM || r == -ESTALE)
         return r;
     if (r < 0)
         return refuse(b, "%s %s: %s", what, label ? label : "?",
@@ -524,6 +536,8 @@ make_weights(struct build *b)
         r = refuse(b, "%s", why);
     free(why);
     if (r == 0)
+        b->m->len += mlc_dc_weights_len(w);
+    if (r == 0)
         r = add_weights(b, w, n);
     mlc_dc_weights_unref(w);
     return r;
@@ -579,6 +593,8 @@ build(struct build *b, const char *name)
         r = make_weights(b);
     if (r == 0)
         r = add_texts(b);
+    if (r == 0)
+        b->m->len += len_of_files(b->m);
     if (r == 0)
         qsort(b->m->files, b->m->n_files, sizeof(b->m->files[0]),
               compare_files);
@@ -639,14 +655,15 @@ fail(struct build *b, const char *name, const struct stat *stamp)
     return add_text(b->m, "error.txt", text, strlen(text));
 }
 
-int
-mlc_dc_model_build(struct mlc_dc *dc, const char *name,
-                   const struct stat *stamp, struct mlc_ask *ask,
-                   struct mlc_dc_model **ret)
+/* *ret_is_crowded: -EAGAIN for want of room. */
+static int
+build_once(struct mlc_dc *dc, const char *name, const struct stat *stamp,
+           struct mlc_ask *ask, struct mlc_dc_model **ret, bool *ret_is_crowded)
 {
     struct build *b = calloc(1, sizeof(*b));
     int r;
 
+    *ret_is_crowded = false;
     if (!b)
         return -ENOMEM;
     b->dc = dc;
@@ -654,6 +671,7 @@ mlc_dc_model_build(struct mlc_dc *dc, const char *name,
     r = model_new(name, stamp, &b->m);
     if (r == 0)
         r = build(b, name);
+    *ret_is_crowded = b->is_crowded;
     if (r < 0 && r != -EAGAIN && r != -ENOMEM) {
         if (!b->err)
             refuse(b, "%s", mlc_ref_why(r));
@@ -663,5 +681,50 @@ mlc_dc_model_build(struct mlc_dc *dc, const char *name,
         *ret = mlc_steal(&b->m);
     build_done(b);
     free(b);
+    return r;
+}
+
+static void
+begin_build(struct mlc_dc *dc)
+{
+    MLC_LOCK_SCOPE(&dc->lock);
+    dc->n_builds++;
+}
+
+/* Lets those go on that wait for room.  An asker that found none becomes one of
+ * them (what it waits for ends by itself, but not always as soon as a look-up
+ * has to), and lets none go on: they would be in each other's way again.  True:
+ * nobody else is at it, so that there is room now. */
+static bool
+end_build(struct mlc_dc *dc, bool is_crowded, struct mlc_ask *ask, int *ret_r)
+{
+    struct mlc_waitlist who = {0};
+    bool is_alone;
+
+    pthread_mutex_lock(&dc->lock);
+    is_alone = --dc->n_builds == 0;
+    if (!is_crowded) {
+        mlc_waitlist_take(&dc->room, &who);
+    } else if (!is_alone) {
+        ask->deadline_ms = mlc_mono_ms() + dc->d->cache->fetch.timeout_ms;
+        *ret_r = mlc_waitlist_add(&dc->room, ask);
+    }
+    pthread_mutex_unlock(&dc->lock);
+    mlc_waitlist_wake(&who);
+    return is_crowded && is_alone;
+}
+
+int
+mlc_dc_model_build(struct mlc_dc *dc, const char *name,
+                   const struct stat *stamp, struct mlc_ask *ask,
+                   struct mlc_dc_model **ret)
+{
+    bool is_crowded;
+    int r;
+
+    do {
+        begin_build(dc);
+        r = build_once(dc, name, stamp, ask, ret, &is_crowded);
+    } while (end_build(dc, is_crowded, ask, &r));
     return r;
 }

@@ -23,6 +23,7 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/parse.h"
 #include "backends/util/path.h"
+#include "backends/util/refuse.h"
 
 #define MAX_LINKS  40
 #define MAX_PATH   ((size_t)64 * 1024)
@@ -136,13 +137,6 @@ name_of_url(const char *url, char **ret)
     return !encoded || asprintf(ret, "web/%s", encoded) < 0 ? -ENOMEM : 0;
 }
 
-static int
-refuse(char **ret_err, const char *why)
-{
-    *ret_err = strdup(why);
-    return -EBADMSG;
-}
-
 static const char bad_hf[] =
     "not of the form hf://ORG/NAME/PATH or hf://ORG/NAME@REVISION/PATH";
 
@@ -181,7 +175,7 @@ parse_hub_name(const char *text, struct hub_name *ret, char **ret_err)
 
     end = slash ? strchr(slash + 1, '/') : NULL;
     if (!end || !end[1])
-        return refuse(ret_err, bad_hf);
+        return mlc_refuse(ret_err, "%s", bad_hf);
     at = memchr(slash, '@', (size_t)(end - slash));
     ret->id = strndup(p, (size_t)((at ? at : end) - p));
     ret->rev = at ? decode_rev(at + 1, (size_t)(end - at - 1)) : strdup("main");
@@ -191,7 +185,7 @@ parse_hub_name(const char *text, struct hub_name *ret, char **ret_err)
     if (!mlc_hf_id_is_valid(ret->id) ||
         (!mlc_is_hex(ret->rev, MLC_HF_SHA_LEN) &&
          !mlc_hf_rev_is_valid(ret->rev)))
-        return refuse(ret_err, bad_hf);
+        return mlc_refuse(ret_err, "%s", bad_hf);
     return 0;
 }
 
@@ -231,9 +225,9 @@ go_absolute(struct walk *w, const char *path)
         return r;
     }
     if (!w->ref->may_leave)
-        return refuse(w->ret_err,
-                      "it lies outside of the mount, and only recipes that "
-                      "belong to who runs mlcachefs may name such files");
+        return mlc_refuse(w->ret_err,
+                          "it lies outside of the mount, and only recipes that "
+                          "belong to who runs mlcachefs may name such files");
     next = strdup(path);
     if (!next)
         return -ENOMEM;
@@ -420,9 +414,10 @@ lookup_own(struct walk *w, const char *path, const struct stat *local,
         return -ENOMEM;
     }
     if (fstatat(w->ref->d->bases[0].fd, recipe, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return refuse(w->ret_err,
-                      "it is itself made by a recipe: name the files that that "
-                      "recipe names");
+        return mlc_refuse(
+            w->ret_err,
+            "it is itself made by a recipe: name the files that that "
+            "recipe names");
     return -ENOENT;
 }
 
@@ -453,7 +448,7 @@ step_inside(struct walk *w, struct mlc_found *ret)
     if (r == 0 && e.kind == MLC_KIND_SYMLINK)
         r = follow(w, strlen(w->inside), e.text);
     else if (r == 0 && e.kind == MLC_KIND_VIEW)
-        r = refuse(w->ret_err, "it is a view");
+        r = mlc_refuse(w->ret_err, "it is a view");
     else if (r == 0 && (e.kind == MLC_KIND_DIR ||
                         (e.kind == MLC_KIND_LOCAL && S_ISDIR(st.st_mode))))
         r = -EISDIR;
@@ -567,7 +562,7 @@ walk_outside(struct walk *w, int *ret_fd)
         if (child < 0)
             return child == -ENOTDIR ? -ENOENT : child;
         if (is_other && is_on_our_kind(child))
-            return refuse(w->ret_err, "it lies in another mlcachefs mount");
+            return mlc_refuse(w->ret_err, "it lies in another mlcachefs mount");
         if (fstat(child, &st) < 0)
             return -errno;
         if (S_ISLNK(st.st_mode)) {
@@ -691,7 +686,7 @@ find_on_hub(const struct mlc_ref *ref, const char *spelled,
         return r;
     if (!ref->d->find(ref->d, "hf", &rest) ||
         strcmp(ref->d->find(ref->d, "hf", &rest)->backend->name, "hf") != 0)
-        return refuse(ret_err, "hf/ is not part of this mount");
+        return mlc_refuse(ret_err, "hf/ is not part of this mount");
     if (asprintf(&folder, "models--%s", n.id) < 0) {
         folder = NULL;
         return -ENOMEM;

@@ -18,6 +18,7 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
+#include "backends/util/refuse.h"
 
 /* Bytes that are computed at a time: some rows. */
 #define BLOCK ((uint64_t)4 * 1024 * 1024)
@@ -150,70 +151,88 @@ read_transposed(const struct tensor *t, struct mlc_source *s, uint64_t first,
     return 0;
 }
 
-/* What a delta needs for rows first.. of its tensor. */
+/* What all rows of the tensor need: A of each delta. */
 static int
-read_factors(const struct tensor *t, const struct delta *x,
-             struct mlc_source *s, uint64_t first, uint64_t n, void *a, void *b,
-             struct mlc_merge_delta *ret)
+prepare_tensor(const void *arg, struct mlc_source *const *sources, void **ret,
+               size_t *ret_len)
 {
-    uint64_t b_row = x->d->b.len / t->rows;
-    int r = 0;
-
-    if (x->d->a.len > 0)
-        r = mlc_source_read(s, x->d->a.offset, a, (size_t)x->d->a.len);
-    if (r == 0)
-        r = mlc_source_read(s, x->d->b.offset + first * b_row, b,
-                            (size_t)(n * b_row));
-    *ret = (struct mlc_merge_delta){
-        .a = x->d->a.len > 0 ? a : NULL,
-        .b = b,
-        .a_type = x->d->a.dtype,
-        .b_type = x->d->b.dtype,
-        .rank = x->d->rank,
-        .is_conv = x->d->is_conv,
-        .scale = x->scale,
-    };
-    return r;
-}
-
-static int
-merge_rows(const struct tensor *t, struct mlc_source *const *sources,
-           uint64_t first, uint64_t n, void *rows)
-{
+    const struct tensor *t = arg;
+    struct mlc_merge *plan = NULL;
     mlc_autofree struct mlc_merge_delta *deltas =
         calloc(t->n_deltas, sizeof(deltas[0]));
     mlc_autofree char *factors = NULL;
-    struct mlc_merge *plan;
     size_t len = 0, at = 0;
     int r = 0;
 
     for (size_t i = 0; i < t->n_deltas; i++)
-        len += (size_t)(t->deltas[i].d->a.len +
-                        t->deltas[i].d->b.len / t->rows * n);
-    factors = malloc(len);
+        len += (size_t)t->deltas[i].d->a.len;
+    factors = malloc(len ? len : 1);
     if (!deltas || !factors)
         return -ENOMEM;
     for (size_t i = 0; i < t->n_deltas && r == 0; i++) {
-        const struct delta *x = &t->deltas[i];
-        char *b = factors + at + x->d->a.len;
+        const struct mlc_lora_delta *d = t->deltas[i].d;
 
-        r = read_factors(t, x, sources[x->source], first, n, factors + at, b,
-                         &deltas[i]);
-        at += (size_t)(x->d->a.len + x->d->b.len / t->rows * n);
+        deltas[i] = (struct mlc_merge_delta){
+            .a = d->a.len > 0 ? factors + at : NULL,
+            .a_type = d->a.dtype,
+            .b_type = d->b.dtype,
+            .rank = d->rank,
+            .is_conv = d->is_conv,
+            .scale = t->deltas[i].scale,
+        };
+        r = mlc_source_read(sources[t->deltas[i].source], d->a.offset,
+                            factors + at, (size_t)d->a.len);
+        at += (size_t)d->a.len;
     }
     if (r == 0)
-        r = mlc_merge_new(t->target->tensor.dtype, n, t->cols, deltas,
-                          t->n_deltas, &plan);
+        r = mlc_merge_new(t->target->tensor.dtype, t->cols, deltas, t->n_deltas,
+                          &plan);
     if (r < 0)
         return r;
-    mlc_merge_rows(plan, 0, n, rows, rows);
-    mlc_merge_free(plan);
+    *ret = plan;
+    *ret_len = (size_t)mlc_merge_size(t->cols, deltas, t->n_deltas);
     return 0;
 }
 
+static void
+unprepare_tensor(void *plan)
+{
+    mlc_merge_free(plan);
+}
+
 static int
-make_tensor(const void *arg, struct mlc_source *const *sources, uint64_t off,
-            size_t len, void *ret)
+merge_rows(const struct tensor *t, const struct mlc_merge *plan,
+           struct mlc_source *const *sources, uint64_t first, uint64_t n,
+           void *rows)
+{
+    mlc_autofree const void **b = calloc(t->n_deltas, sizeof(b[0]));
+    mlc_autofree char *factors = NULL;
+    size_t len = 0, at = 0;
+
+    for (size_t i = 0; i < t->n_deltas; i++)
+        len += (size_t)(t->deltas[i].d->b.len / t->rows * n);
+    factors = malloc(len);
+    if (!b || !factors)
+        return -ENOMEM;
+    for (size_t i = 0; i < t->n_deltas; i++) {
+        const struct delta *x = &t->deltas[i];
+        uint64_t row = x->d->b.len / t->rows;
+        int r =
+            mlc_source_read(sources[x->source], x->d->b.offset + first * row,
+                            factors + at, (size_t)(n * row));
+
+        if (r < 0)
+            return r;
+        b[i] = factors + at;
+        at += (size_t)(n * row);
+    }
+    return mlc_merge_rows(plan, n, b, rows, rows);
+}
+
+static int
+make_tensor(const void *arg, const void *plan,
+            struct mlc_source *const *sources, uint64_t off, size_t len,
+            void *ret)
 {
     const struct tensor *t = arg;
     uint64_t first = off / t->row_len, n = len / t->row_len;
@@ -224,12 +243,18 @@ make_tensor(const void *arg, struct mlc_source *const *sources, uint64_t off,
     else
         r = mlc_source_read(sources[0], t->target->source_begin + off, ret,
                             len);
-    if (r == 0 && t->n_deltas > 0)
-        r = merge_rows(t, sources, first, n, ret);
+    if (r == 0 && plan)
+        r = merge_rows(t, plan, sources, first, n, ret);
     return r;
 }
 
-static const struct mlc_compute_ops tensor_ops = {
+static const struct mlc_compute_ops merged_ops = {
+    .want = want_tensor,
+    .prepare = prepare_tensor,
+    .unprepare = unprepare_tensor,
+    .make = make_tensor,
+};
+static const struct mlc_compute_ops transposed_ops = {
     .want = want_tensor,
     .make = make_tensor,
 };
@@ -447,31 +472,24 @@ add_deltas(struct mlc_dc_weights *w, const struct mlc_dc_weights_spec *spec,
 }
 
 static int
-refuse(const struct mlc_target *g, const char *why, char **ret_err)
-{
-    if (asprintf(ret_err, "%s: %s", g->name, why) < 0)
-        *ret_err = NULL;
-    return -EBADMSG;
-}
-
-static int
 check_tensor(const struct tensor *t, char **ret_err)
 {
     enum mlc_dtype dtype = t->target->tensor.dtype;
+    const char *name = t->target->name;
     uint64_t len = 0;
 
     if (t->row_len > MAX_ROW)
-        return refuse(t->target, "its rows are too long to be computed",
-                      ret_err);
+        return mlc_refuse(ret_err, "%s: its rows are too long to be computed",
+                          name);
     if (t->n_deltas > 0 && dtype != MLC_DTYPE_F16 && dtype != MLC_DTYPE_BF16 &&
         dtype != MLC_DTYPE_F32)
-        return refuse(t->target,
-                      "LoRAs are merged into F16, BF16 and F32 alone", ret_err);
+        return mlc_refuse(
+            ret_err, "%s: LoRAs are merged into F16, BF16 and F32 alone", name);
     for (size_t i = 0; i < t->n_deltas; i++)
         len += t->deltas[i].d->a.len + t->deltas[i].d->b.len;
-    return len > MAX_FACTORS
-               ? refuse(t->target, "the LoRAs' ranks are too large", ret_err)
-               : 0;
+    if (len > MAX_FACTORS)
+        return mlc_refuse(ret_err, "%s: the LoRAs' ranks are too large", name);
+    return 0;
 }
 
 static int
@@ -567,7 +585,7 @@ fill_extents(const struct part *p, struct mlc_extent *extents)
         e->source_begin = g->source_begin;
         if (t == end || t->target != g)
             continue;
-        e->ops = &tensor_ops;
+        e->ops = t->n_deltas > 0 ? &merged_ops : &transposed_ops;
         e->arg = t;
         e->key = t->key;
         e->block_len =
@@ -594,6 +612,34 @@ content_of(const struct mlc_dc_weights *w, const struct part *p,
         key = hash_of(one, sizeof(one), key);
     }
     return key;
+}
+
+static size_t
+len_of_component(const struct mlc_component *c, const struct part *p)
+{
+    size_t len = 2 * c->header_len;
+
+    for (size_t i = 0; i < c->n_targets; i++)
+        len += sizeof(c->targets[i]) + strlen(c->targets[i].name) +
+               strlen(c->targets[i].source_name) + sizeof(struct mlc_extent) +
+               sizeof(p->tensors[0]);
+    return len;
+}
+
+size_t
+mlc_dc_weights_len(const struct mlc_dc_weights *w)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < w->layout->n_components; i++) {
+        const struct part *p = &w->parts[i];
+
+        len += len_of_component(&w->layout->components[i], p) +
+               p->n_tensors * w->n_loras * sizeof(p->tensors[0].deltas[0]);
+    }
+    for (size_t i = 0; i < w->n_loras; i++)
+        len += w->loras[i]->n_modules * 2 * sizeof(w->loras[i]->deltas[0]);
+    return len;
 }
 
 int

@@ -38,13 +38,6 @@ MLC_DEFINE_CLEANUP(tree, struct mlc_hf_tree *, mlc_hf_tree_unref);
 /* --- answers --------------------------------------------------------- */
 
 static int
-answer_local(const struct stat *local, struct mlc_entry *ret)
-{
-    ret->kind = MLC_KIND_LOCAL;
-    return local ? 0 : -ENOENT;
-}
-
-static int
 answer_absent(uint32_t ttl_ms, struct mlc_entry *ret)
 {
     ret->ttl_ms = ttl_ms;
@@ -57,11 +50,8 @@ answer_dir(const struct stat *local, int64_t since_ms, uint32_t ttl_ms,
            struct mlc_entry *ret)
 {
     if (local && !S_ISDIR(local->st_mode))
-        return answer_local(local, ret);
-    ret->kind = MLC_KIND_DIR;
-    ret->mtime_ms = since_ms;
-    ret->ttl_ms = ttl_ms;
-    return 0;
+        return mlc_entry_local(local, ret);
+    return mlc_entry_dir(since_ms, ttl_ms, ret);
 }
 
 static int
@@ -266,7 +256,7 @@ lookup_ref(struct mlc_hf *hf, const struct mlc_hf_path *p,
     ret->is_whole = true;
     if (is_on_disk && is_exact && strcmp(sha, known.sha) == 0) {
         ret->ttl_ms = MLC_HF_SHORT_TTL_MS;
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     }
     return answer_ref(&known, ret);
 }
@@ -328,7 +318,7 @@ lookup_snapshot(struct mlc_hf *hf, const struct mlc_hf_path *p,
         ret->is_cached = r == 0 && S_ISLNK(local->st_mode);
         /* Where the tree has no such folder it is a user's own. */
         if (!S_ISDIR(local->st_mode) || (t && r != -EISDIR))
-            return answer_local(local, ret);
+            return mlc_entry_local(local, ret);
         return answer_dir(local, 0, MLC_TTL_FOREVER, ret);
     }
 
@@ -379,7 +369,7 @@ lookup_absent(struct mlc_hf *hf, const struct mlc_hf_path *p,
     if (local && *p->rest)
         return S_ISDIR(local->st_mode)
                    ? answer_dir(local, 0, MLC_TTL_FOREVER, ret)
-                   : answer_local(local, ret);
+                   : mlc_entry_local(local, ret);
     r = mlc_hf_need_tree(hf, p, ask, &t);
     if (r == -EAGAIN && mlc_hf_is_pending(hf, p))
         return *p->rest ? answer_absent(0, ret)
@@ -425,7 +415,7 @@ lookup_tree(struct mlc_hf *hf, const struct mlc_hf_path *p,
     int r;
 
     if (local)
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     r = mlc_hf_need_tree(hf, p, ask, &t);
     if (r == 0)
         r = mlc_hf_adopt_commit(hf, p, p->commit);
@@ -506,7 +496,7 @@ lookup_blob(struct mlc_hf *hf, const struct mlc_hf_path *p,
     int r;
 
     if (local && S_ISDIR(local->st_mode))
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     if (local) {
         r = mlc_hf_find_etag(hf, p, 0, false, &hit);
         t = hit.tree;
@@ -520,10 +510,10 @@ lookup_blob(struct mlc_hf *hf, const struct mlc_hf_path *p,
             ret->is_cached = true;
             ret->content = content_of(p->rest);
             ret->ttl_ms = MLC_TTL_FOREVER;
-            return answer_local(local, ret);
+            return mlc_entry_local(local, ret);
         }
         if (r < 0 && S_ISLNK(local->st_mode) && hf->d->cache->is_offline)
-            return answer_local(local, ret);
+            return mlc_entry_local(local, ret);
     }
     if (!t) {
         r = need_etag(hf, p, ask, &hit);
@@ -536,7 +526,7 @@ lookup_blob(struct mlc_hf *hf, const struct mlc_hf_path *p,
             !mlc_hf_is_bad(hf, p, st.st_ino)) {
             ret->is_cached = true;
             ret->content = content_of(p->rest);
-            return answer_local(local, ret);
+            return mlc_entry_local(local, ret);
         }
     }
     key = object_key(p->rest);
@@ -649,13 +639,13 @@ hf_lookup(struct mlc_domain *d, const char *path, const struct stat *local,
     switch (p.where) {
     case MLC_HF_LOCAL:
     case MLC_HF_SHARED:
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     case MLC_HF_ROOT:
     case MLC_HF_HUB:
         return answer_dir(local, 0, MLC_TTL_FOREVER, ret);
     case MLC_HF_TAG:
         if (local)
-            return answer_local(local, ret);
+            return mlc_entry_local(local, ret);
         return answer_text(
             MLC_KIND_INLINE,
             strdup(CACHEDIR_TAG

@@ -5,7 +5,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "backends/util/log.h"
 #include "backends/util/parse.h"
 #include "backends/util/path.h"
+#include "backends/util/refuse.h"
 
 #define MAX_SIZE ((uint64_t)1 << 53) /* what a JSON number holds exactly */
 #define NO_LFS   UINT32_MAX
@@ -101,20 +101,6 @@ grow(void *p, size_t *cap, size_t need, size_t size)
     return 0;
 }
 
-static int __attribute__((format(printf, 2, 3)))
-refuse(char **ret_err, const char *fmt, ...)
-{
-    va_list ap;
-
-    if (!ret_err)
-        return -EBADMSG;
-    va_start(ap, fmt);
-    if (vasprintf(ret_err, fmt, ap) < 0)
-        *ret_err = NULL;
-    va_end(ap);
-    return -EBADMSG;
-}
-
 /* The one way in for a file, wherever it comes from. */
 static int
 add_file(struct mlc_hf_tree_builder *b, const char *path, uint64_t size,
@@ -125,16 +111,17 @@ add_file(struct mlc_hf_tree_builder *b, const char *path, uint64_t size,
     int r;
 
     if (size > MAX_SIZE)
-        return refuse(ret_err, "a file of an impossible size");
+        return mlc_refuse(ret_err, "a file of an impossible size");
     if (!mlc_is_hex(oid, 40))
-        return refuse(ret_err, "an object id that is none");
+        return mlc_refuse(ret_err, "an object id that is none");
     if (sha256 && !mlc_is_hex(sha256, 64))
-        return refuse(ret_err, "an LFS object id that is none");
+        return mlc_refuse(ret_err, "an LFS object id that is none");
     if (b->n_files >= MLC_HF_TREE_MAX_FILES)
-        return refuse(ret_err, "more than %zu files", MLC_HF_TREE_MAX_FILES);
+        return mlc_refuse(ret_err, "more than %zu files",
+                          MLC_HF_TREE_MAX_FILES);
     if (len > MLC_HF_TREE_MAX_TEXT - b->n_text)
-        return refuse(ret_err, "more than %zu bytes of paths",
-                      MLC_HF_TREE_MAX_TEXT);
+        return mlc_refuse(ret_err, "more than %zu bytes of paths",
+                          MLC_HF_TREE_MAX_TEXT);
 
     r = grow(&b->files, &b->cap_files, b->n_files + 1, sizeof *b->files);
     if (r < 0)
@@ -152,10 +139,10 @@ add_file(struct mlc_hf_tree_builder *b, const char *path, uint64_t size,
     f->path = (uint32_t)b->n_text;
     f->lfs = NO_LFS;
     if (mlc_parse_hex(oid, f->oid, sizeof f->oid) < 0)
-        return refuse(ret_err, "an object id that is none");
+        return mlc_refuse(ret_err, "an object id that is none");
     if (sha256) {
         if (mlc_parse_hex(sha256, b->lfs[b->n_lfs].sha256, 32) < 0)
-            return refuse(ret_err, "an LFS object id that is none");
+            return mlc_refuse(ret_err, "an LFS object id that is none");
         f->lfs = (uint32_t)b->n_lfs++;
     }
     memcpy(b->text + b->n_text, path, len);
@@ -177,10 +164,10 @@ add_entry(struct mlc_hf_tree_builder *b, const json_t *e, char **ret_err)
     uint64_t size = 0;
 
     if (!json_is_object(e) || mlc_json_str(e, "type", &type) < 0)
-        return refuse(ret_err, "an entry without a type");
+        return mlc_refuse(ret_err, "an entry without a type");
     if (mlc_json_str(e, "path", &path) < 0 ||
         !mlc_path_is_safe(path, MLC_HF_MAX_PATH))
-        return refuse(ret_err, "an entry with an unsafe path");
+        return mlc_refuse(ret_err, "an entry with an unsafe path");
     if (strcmp(type, "directory") == 0)
         return 0;
     if (strcmp(type, "unknown") == 0) {
@@ -188,23 +175,23 @@ add_entry(struct mlc_hf_tree_builder *b, const json_t *e, char **ret_err)
         return 0;
     }
     if (strcmp(type, "file") != 0)
-        return refuse(ret_err, "an entry of an unheard-of type");
+        return mlc_refuse(ret_err, "an entry of an unheard-of type");
     if (mlc_json_str(e, "oid", &oid) < 0)
-        return refuse(ret_err, "a file without an object id");
+        return mlc_refuse(ret_err, "a file without an object id");
     if (mlc_json_u64(e, "size", &size) < 0)
-        return refuse(ret_err, "a file without a size");
+        return mlc_refuse(ret_err, "a file without a size");
     if (lfs && !json_is_null(lfs)) {
         uint64_t lfs_size = 0;
         int r;
 
         if (!json_is_object(lfs) || mlc_json_str(lfs, "oid", &sha256) < 0)
-            return refuse(ret_err, "an LFS file without an object id");
+            return mlc_refuse(ret_err, "an LFS file without an object id");
         /* The size beside it may be that of the pointer (facts: hub 1.2). */
         r = mlc_json_u64(lfs, "size", &lfs_size);
         if (r == 0)
             size = lfs_size;
         else if (r != -ENOENT)
-            return refuse(ret_err, "an LFS file of an impossible size");
+            return mlc_refuse(ret_err, "an LFS file of an impossible size");
     }
     return add_file(b, path, size, oid, sha256, ret_err);
 }
@@ -220,7 +207,7 @@ mlc_hf_tree_add_page(struct mlc_hf_tree_builder *b, const char *text,
     if (r < 0)
         return r;
     if (!json_is_array(root))
-        return refuse(ret_err, "not a list");
+        return mlc_refuse(ret_err, "not a list");
     for (size_t i = 0; i < json_array_size(root); i++) {
         r = add_entry(b, json_array_get(root, i), ret_err);
         if (r < 0)

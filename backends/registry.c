@@ -72,10 +72,8 @@ mlc_domain_lookup(struct mlc_domain *d, const char *path,
     int r;
 
     memset(ret, 0, sizeof *ret);
-    if (!d->backend->lookup) {
-        ret->kind = MLC_KIND_LOCAL;
-        return local ? 0 : -ENOENT;
-    }
+    if (!d->backend->lookup)
+        return mlc_entry_local(local, ret);
     begin(d);
     r = d->backend->lookup(d, path, local, ask, ret);
     end(d);
@@ -214,6 +212,22 @@ mlc_domain_base(const struct mlc_domain *d, const char *path,
     if (len && **ret_rel == '/')
         (*ret_rel)++;
     return best;
+}
+
+int
+mlc_entry_local(const struct stat *local, struct mlc_entry *ret)
+{
+    ret->kind = MLC_KIND_LOCAL;
+    return local ? 0 : -ENOENT;
+}
+
+int
+mlc_entry_dir(int64_t mtime_ms, uint32_t ttl_ms, struct mlc_entry *ret)
+{
+    ret->kind = MLC_KIND_DIR;
+    ret->mtime_ms = mtime_ms;
+    ret->ttl_ms = ttl_ms;
+    return 0;
 }
 
 void

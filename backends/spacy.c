@@ -58,22 +58,6 @@ static const char *const info_files[] = {"METADATA", "WHEEL",
 /* --- answers ------------------------------------------------------------- */
 
 static int
-answer_local(const struct stat *local, struct mlc_entry *ret)
-{
-    ret->kind = MLC_KIND_LOCAL;
-    return local ? 0 : -ENOENT;
-}
-
-static int
-answer_dir(int64_t mtime_ms, struct mlc_entry *ret)
-{
-    ret->kind = MLC_KIND_DIR;
-    ret->mtime_ms = mtime_ms;
-    ret->ttl_ms = MLC_SPACY_TTL_MS;
-    return 0;
-}
-
-static int
 answer_text(char *text, int64_t mtime_ms, struct mlc_entry *ret)
 {
     if (!text)
@@ -143,7 +127,7 @@ lookup_table(struct mlc_spacy *s, const struct stat *local,
 
     /* What is no such table is somebody's own. */
     if (local && (!S_ISREG(local->st_mode) || !mlc_spacy_table_join(s, local)))
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     t = mlc_spacy_table_get(s, &since_ms);
     text = mlc_spacy_table_text(t, &len);
     r = answer_text(strndup(text, len), since_ms, ret);
@@ -161,7 +145,7 @@ lookup_model(struct mlc_spacy *s, const struct mlc_spacy_path *p,
     int r;
 
     if (local && !S_ISDIR(local->st_mode))
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     r = local ? 0 : need_model(s, p, version, ask, &t, &since_ms);
     if (r == -ENOENT)
         return answer_absent(ret);
@@ -170,8 +154,8 @@ lookup_model(struct mlc_spacy *s, const struct mlc_spacy_path *p,
     if (!t)
         t = mlc_spacy_table_get(s, &since_ms);
     if (!has_version(t, p, version))
-        return answer_local(local, ret);
-    return answer_dir(since_ms, ret);
+        return mlc_entry_local(local, ret);
+    return mlc_entry_dir(since_ms, MLC_SPACY_TTL_MS, ret);
 }
 
 /* The dist-info that is shown of a model: that of the version whose files
@@ -230,14 +214,14 @@ lookup_info(struct mlc_spacy *s, const struct mlc_spacy_path *p,
     int64_t since_ms;
 
     if (local && !S_ISDIR(local->st_mode))
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     t = mlc_spacy_table_get(s, &since_ms);
     if (!is_shown(t, p->name, p->version))
-        return local ? answer_local(local, ret) : answer_absent(ret);
+        return local ? mlc_entry_local(local, ret) : answer_absent(ret);
     if (p->where == MLC_SPACY_INFO)
-        return answer_dir(since_ms, ret);
+        return mlc_entry_dir(since_ms, MLC_SPACY_TTL_MS, ret);
     if (local)
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     if (!is_one_of(p->rest, info_files, N_OF(info_files)))
         return answer_absent(ret);
     return answer_text(info_text(p), since_ms, ret);
@@ -387,7 +371,7 @@ lookup_in_wheel(struct mlc_spacy *s, const struct mlc_spacy_path *p,
     }
     if (r == -EISDIR) {
         mlc_spacy_table_unref(mlc_spacy_table_get(s, &since_ms));
-        return answer_dir(since_ms, ret);
+        return mlc_entry_dir(since_ms, MLC_SPACY_TTL_MS, ret);
     }
     if (r == -ENOENT || (r != -EAGAIN && r != -ENOMEM && is_extracted(s, p)))
         return answer_absent(ret);
@@ -405,17 +389,17 @@ lookup_member(struct mlc_spacy *s, const struct mlc_spacy_path *p,
         return lookup_in_wheel(s, p, path, ask, ret);
     if (is_ours(s, p, path, local)) {
         ret->is_cached = true;
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     }
     if (p->where != MLC_SPACY_TOP || !is_of_another(s, p, path, local))
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     /* It must be of the version that dist-info names; but any is better than
      * none. */
     r = lookup_in_wheel(s, p, path, ask, ret);
     if (r == 0 || r == -EAGAIN || r == -ENOMEM)
         return r;
     mlc_entry_done(ret);
-    return answer_local(local, ret);
+    return mlc_entry_local(local, ret);
 }
 
 static int
@@ -432,7 +416,7 @@ spacy_lookup(struct mlc_domain *d, const char *path, const struct stat *local,
     case MLC_SPACY_LOCAL:
         break;
     case MLC_SPACY_ROOT:
-        return answer_dir(0, ret);
+        return mlc_entry_dir(0, MLC_SPACY_TTL_MS, ret);
     case MLC_SPACY_TABLE:
         return lookup_table(s, local, ret);
     case MLC_SPACY_MODEL:
@@ -447,7 +431,7 @@ spacy_lookup(struct mlc_domain *d, const char *path, const struct stat *local,
     case MLC_SPACY_INFO_FILE:
         return lookup_info(s, &p, local, ret);
     }
-    return answer_local(local, ret);
+    return mlc_entry_local(local, ret);
 }
 
 /* --- listings ------------------------------------------------------------ */

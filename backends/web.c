@@ -61,20 +61,9 @@ release_found(struct mlc_web_found *found)
 /* --- answers --------------------------------------------------------- */
 
 static int
-answer_local(const struct stat *local, struct mlc_entry *ret)
-{
-    ret->kind = MLC_KIND_LOCAL;
-    return local ? 0 : -ENOENT;
-}
-
-static int
 answer_dir(const struct stat *local, uint32_t ttl_ms, struct mlc_entry *ret)
 {
-    if (local)
-        return answer_local(local, ret);
-    ret->kind = MLC_KIND_DIR;
-    ret->ttl_ms = ttl_ms;
-    return 0;
+    return local ? mlc_entry_local(local, ret) : mlc_entry_dir(0, ttl_ms, ret);
 }
 
 /* The kernel believes nothing beyond its end. */
@@ -304,17 +293,17 @@ web_lookup(struct mlc_domain *d, const char *path, const struct stat *local,
         /* Only a URL may be longer than a file's name. */
         if (!local && strlen(mlc_path_base(path)) > NAME_MAX)
             return -ENAMETOOLONG;
-        return answer_local(local, ret);
+        return mlc_entry_local(local, ret);
     case MLC_WEB_BAD:
         if (local)
-            return answer_local(local, ret);
+            return mlc_entry_local(local, ret);
         ret->ttl_ms = MLC_TTL_FOREVER;
         return -ENOENT;
     case MLC_WEB_URL:
         break;
     }
     /* What somebody wrote there hides what the origin has. */
-    return local ? answer_local(local, ret)
+    return local ? mlc_entry_local(local, ret)
                  : lookup_url(web, path, &name, ask, ret);
 }
 

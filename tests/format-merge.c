@@ -104,18 +104,25 @@ make_names(const struct file *base, enum mlc_part part)
     return names;
 }
 
+/* What is added to a tensor: B's of all of its rows. */
+struct deltas {
+    struct mlc_merge_delta of[N_MAX];
+    const unsigned char *b[N_MAX];
+    size_t n;
+};
+
 /* The result takes the base's place. */
 static void
-merge(const struct mlc_tensor *t, const struct mlc_merge_delta *deltas,
-      size_t n, unsigned char *bytes)
+merge(const struct mlc_tensor *t, const struct deltas *d, unsigned char *bytes)
 {
     uint64_t rows = t->shape[0], cuts[4], size;
     struct mlc_merge *plan = NULL;
-    unsigned i;
+    const void *b[N_MAX];
+    unsigned i, k;
 
     size = (t->end - t->begin) / rows;
-    if (mlc_merge_new(t->dtype, rows, size / mlc_float_size(t->dtype), deltas,
-                      n, &plan) < 0)
+    if (mlc_merge_new(t->dtype, size / mlc_float_size(t->dtype), d->of, d->n,
+                      &plan) < 0)
         die(t->name, "no plan");
     cuts[0] = 0;
     cuts[1] = rows / 3;
@@ -124,32 +131,36 @@ merge(const struct mlc_tensor *t, const struct mlc_merge_delta *deltas,
     for (i = 0; i < 3; i++) {
         unsigned char *from = bytes + t->begin + cuts[i] * size;
 
-        mlc_merge_rows(plan, cuts[i], cuts[i + 1] - cuts[i], from, from);
+        for (k = 0; k < d->n; k++)
+            b[k] = d->b[k] +
+                   cuts[i] * d->of[k].rank * mlc_float_size(d->of[k].b_type);
+        if (mlc_merge_rows(plan, cuts[i + 1] - cuts[i], b, from, from) < 0)
+            die(t->name, "no memory");
     }
     mlc_merge_free(plan);
 }
 
-static size_t
+static void
 find_deltas(const struct lora *loras, size_t n, double overall, size_t target,
-            struct mlc_merge_delta *ret)
+            struct deltas *ret)
 {
     const struct mlc_lora_delta *d;
-    size_t i, count = 0;
+    size_t i;
 
+    ret->n = 0;
     for (i = 0; i < n; i++) {
         d = loras[i].deltas ? mlc_lora_find(loras[i].deltas, target) : NULL;
         if (!d)
             continue;
-        ret[count++] = (struct mlc_merge_delta){
+        ret->b[ret->n] = loras[i].file.bytes + d->b.offset;
+        ret->of[ret->n++] = (struct mlc_merge_delta){
             .a = d->a.len ? loras[i].file.bytes + d->a.offset : NULL,
-            .b = loras[i].file.bytes + d->b.offset,
             .a_type = d->a.dtype,
             .b_type = d->b.dtype,
             .rank = d->rank,
             .is_conv = d->is_conv,
             .scale = mlc_lora_scale(d, loras[i].weight, overall)};
     }
-    return count;
 }
 
 static void
@@ -173,10 +184,10 @@ open_lora(const char *weight, const char *path,
 int
 main(int argc, char **argv)
 {
-    struct mlc_merge_delta deltas[N_MAX];
     struct lora loras[N_MAX];
+    struct deltas deltas;
     struct mlc_lora_names *names;
-    size_t n_loras = 0, n_changed = 0, n, i;
+    size_t n_loras = 0, n_changed = 0, i;
     struct file base = {0};
     FILE *out;
 
@@ -191,10 +202,10 @@ main(int argc, char **argv)
         open_lora(argv[5 + 2 * n_loras], argv[6 + 2 * n_loras], names,
                   &loras[n_loras]);
     for (i = 0; i < mlc_safetensors_n_tensors(base.parsed); i++) {
-        n = find_deltas(loras, n_loras, strtod(argv[2], NULL), i, deltas);
-        if (n > 0)
-            merge(mlc_safetensors_get(base.parsed, i), deltas, n, base.bytes);
-        n_changed += n > 0;
+        find_deltas(loras, n_loras, strtod(argv[2], NULL), i, &deltas);
+        if (deltas.n > 0)
+            merge(mlc_safetensors_get(base.parsed, i), &deltas, base.bytes);
+        n_changed += deltas.n > 0;
     }
     out = fopen(argv[4], "wb");
     if (!out || fwrite(base.bytes, 1, base.len, out) != base.len ||

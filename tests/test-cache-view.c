@@ -33,6 +33,11 @@ struct fixture {
     atomic_bool is_silent;
     atomic_uint n_made;
     atomic_int make_error;
+    /* What blocks begin with: of so many bytes, if any. */
+    size_t prepared_len;
+    unsigned n_prepared, n_alive; /* lock; ever, and not let go of */
+    unsigned n_together;          /* lock; so many at once are waited for */
+    atomic_int prepare_error;
 };
 
 /* --- a feed that brings exactly what is wanted ------------------------ */
@@ -100,7 +105,7 @@ asker_wake(struct mlc_wait *w)
 
     pthread_mutex_lock(&f->lock);
     f->is_woken = true;
-    pthread_cond_signal(&f->cond);
+    pthread_cond_broadcast(&f->cond);
     pthread_mutex_unlock(&f->lock);
 }
 
@@ -197,20 +202,63 @@ want_plus(const void *arg, struct mlc_source *const *sources, uint64_t off,
 }
 
 static int
-make_plus(const void *arg, struct mlc_source *const *sources, uint64_t off,
-          size_t len, void *ret)
+make_plus(const void *arg, const void *prepared,
+          struct mlc_source *const *sources, uint64_t off, size_t len,
+          void *ret)
 {
     struct fixture *f = (struct fixture *)(uintptr_t)arg;
     uint8_t *p = ret;
     int r = mlc_source_read(sources[0], off, ret, len);
 
+    assert_true(f->prepared_len ? prepared == f : !prepared);
     atomic_fetch_add(&f->n_made, 1);
     for (size_t i = 0; i < len; i++)
         p[i]++;
     return atomic_load(&f->make_error) ? atomic_load(&f->make_error) : r;
 }
 
-static const struct mlc_compute_ops plus_ops = {want_plus, make_plus};
+static const struct mlc_compute_ops plus_ops = {.want = want_plus,
+                                                .make = make_plus};
+
+/* Waits, but not for long, until as many are at it as shall be. */
+static int
+prepare_plus(const void *arg, struct mlc_source *const *sources, void **ret,
+             size_t *ret_len)
+{
+    struct fixture *f = (struct fixture *)(uintptr_t)arg;
+    struct timespec until = mlc_mono_after(30000);
+    int r = 0;
+
+    pthread_mutex_lock(&f->lock);
+    f->n_prepared++;
+    f->n_alive++;
+    pthread_cond_broadcast(&f->cond);
+    while (r == 0 && f->n_prepared < f->n_together)
+        r = pthread_cond_timedwait(&f->cond, &f->lock, &until);
+    if (atomic_load(&f->prepare_error))
+        f->n_alive--;
+    pthread_mutex_unlock(&f->lock);
+    assert_int_equal(r, 0);
+    *ret = f;
+    *ret_len = f->prepared_len;
+    return atomic_load(&f->prepare_error);
+}
+
+static void
+unprepare_plus(void *prepared)
+{
+    struct fixture *f = prepared;
+
+    pthread_mutex_lock(&f->lock);
+    f->n_alive--;
+    pthread_cond_broadcast(&f->cond);
+    pthread_mutex_unlock(&f->lock);
+}
+
+static const struct mlc_compute_ops prepared_ops = {.want = want_plus,
+                                                    .prepare = prepare_plus,
+                                                    .unprepare = unprepare_plus,
+                                                    .make = make_plus};
 
 #define HEAD  10
 #define FIRST ((uint64_t)3 * MLC_PIECE) /* bytes 5.. of the source */
@@ -248,12 +296,13 @@ make_view(struct fixture *f, struct mlc_source *s)
         .begin = HEAD, .end = HEAD + 1000, .source_begin = 5};
     e[1] = (struct mlc_extent){
         .begin = HEAD + 1000, .end = HEAD + FIRST, .source_begin = 1005};
-    e[2] = (struct mlc_extent){.begin = HEAD + FIRST,
-                               .end = HEAD + FIRST + PLUS,
-                               .ops = &plus_ops,
-                               .arg = f,
-                               .key = 7,
-                               .block_len = 100000};
+    e[2] =
+        (struct mlc_extent){.begin = HEAD + FIRST,
+                            .end = HEAD + FIRST + PLUS,
+                            .ops = f->prepared_len ? &prepared_ops : &plus_ops,
+                            .arg = f,
+                            .key = 7,
+                            .block_len = 100000};
     e[3] = (struct mlc_extent){.begin = HEAD + FIRST + PLUS,
                                .end = TOTAL,
                                .source_begin = 11 * MLC_PIECE};
@@ -405,6 +454,103 @@ a_block_that_fails_is_tried_again(void **state)
     mlc_view_unref(v);
 }
 
+static unsigned
+wait_alive(struct fixture *f, unsigned n)
+{
+    struct timespec until = mlc_mono_after(30000);
+    unsigned n_prepared;
+
+    pthread_mutex_lock(&f->lock);
+    while (f->n_alive != n)
+        assert_int_equal(pthread_cond_timedwait(&f->cond, &f->lock, &until), 0);
+    n_prepared = f->n_prepared;
+    pthread_mutex_unlock(&f->lock);
+    return n_prepared;
+}
+
+static void
+what_blocks_begin_with_is_shared_until_nobody_uses_it(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_source *s = file_source(f);
+    struct mlc_view *v, *w;
+
+    f->prepared_len = 12345;
+    v = make_view(f, mlc_source_ref(s));
+    w = make_view(f, s);
+    for (uint64_t off = 0; off < PLUS; off += 50000)
+        check(f, off % 100000 ? v : w, HEAD + FIRST + off, 50000);
+    assert_int_equal(atomic_load(&f->n_made), 7);
+    assert_int_equal(mlc_budget_used(f->bench.budget), PLUS + 12345);
+    assert_int_equal(wait_alive(f, 1), 1);
+    /* And then by itself. */
+    assert_int_equal(wait_alive(f, 0), 1);
+    mlc_view_unref(v);
+    mlc_view_unref(w);
+    mlc_pool_stop(f->bench.pool);
+    assert_int_equal(mlc_budget_used(f->bench.budget), PLUS);
+}
+
+static void
+two_blocks_at_once_wait_for_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_view *v;
+
+    f->prepared_len = 12345;
+    f->n_together = 2;
+    v = make_view(f, file_source(f));
+    check(f, v, HEAD + FIRST, 200000);
+    /* One of the two is enough. */
+    assert_int_equal(wait_alive(f, 1), 2);
+    check(f, v, HEAD + FIRST, PLUS);
+    assert_int_equal(wait_alive(f, 1), 2);
+    mlc_view_unref(v);
+}
+
+static void
+what_has_no_room_is_not_shared(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_view *v;
+
+    f->prepared_len = (1u << 20) + 1; /* a quarter of what blocks have */
+    v = make_view(f, file_source(f));
+    check(f, v, HEAD + FIRST, 300000);
+    assert_int_equal(wait_alive(f, 0), 3);
+    assert_int_equal(mlc_budget_used(f->bench.budget), 300000);
+    /* Nor what the budget refuses. */
+    f->prepared_len--;
+    assert_true(mlc_budget_take(f->bench.budget, (63u << 20) - 300000));
+    check(f, v, HEAD + FIRST + 300000, 300000);
+    assert_int_equal(wait_alive(f, 0), 6);
+    mlc_budget_give(f->bench.budget, (63u << 20) - 300000);
+    check(f, v, HEAD + FIRST + 600000, 1);
+    assert_int_equal(wait_alive(f, 1), 7);
+    mlc_view_unref(v);
+}
+
+static void
+what_blocks_begin_with_may_fail(void **state)
+{
+    struct fixture *f = *state;
+    int64_t until = mlc_mono_ms() + 10000;
+    struct mlc_view *v;
+    char got[8];
+    size_t n;
+
+    f->prepared_len = 12345;
+    v = make_view(f, file_source(f));
+    atomic_store(&f->prepare_error, -ENOSPC);
+    assert_int_equal(read_view(f, v, HEAD + FIRST, 8, got, &n), -ENOSPC);
+    assert_int_equal(wait_alive(f, 0), 1);
+    atomic_store(&f->prepare_error, 0);
+    while (read_view(f, v, HEAD + FIRST, 8, got, &n) < 0)
+        assert_true(mlc_mono_ms() < until);
+    assert_int_equal(wait_alive(f, 1), 2);
+    mlc_view_unref(v);
+}
+
 /* The oldest go; what is in use by a view that went is freed. */
 static void
 blocks_take_no_more_than_their_share(void **state)
@@ -496,6 +642,10 @@ main(void)
         TEST(only_its_own_bytes_are_fetched),
         TEST(a_block_is_made_once),
         TEST(a_block_that_fails_is_tried_again),
+        TEST(what_blocks_begin_with_is_shared_until_nobody_uses_it),
+        TEST(two_blocks_at_once_wait_for_nobody),
+        TEST(what_has_no_room_is_not_shared),
+        TEST(what_blocks_begin_with_may_fail),
         TEST(blocks_take_no_more_than_their_share),
         TEST(a_file_that_changes_is_an_error),
         TEST(a_source_has_an_end),

@@ -196,6 +196,7 @@ factors_are_read_from_any_address(void **arg)
 
 struct deltas {
     struct mlc_merge_delta of[3];
+    const void *b[3];
     void *blocks[6];
     size_t n;
 };
@@ -207,7 +208,7 @@ add_delta(struct deltas *d, enum mlc_dtype dtype, size_t rows, size_t cols,
     struct mlc_merge_delta *to = &d->of[d->n];
 
     to->a = make_values(dtype, rank * cols, &d->blocks[2 * d->n]);
-    to->b = make_values(dtype, rows * rank, &d->blocks[2 * d->n + 1]);
+    d->b[d->n] = make_values(dtype, rows * rank, &d->blocks[2 * d->n + 1]);
     to->a_type = to->b_type = dtype;
     to->rank = rank;
     to->is_conv = is_conv;
@@ -233,15 +234,15 @@ block_of(uint32_t rank, bool is_conv)
 }
 
 static float
-expected_sum(enum mlc_dtype base, const struct mlc_merge_delta *d, size_t row,
-             size_t col, size_t cols)
+expected_sum(enum mlc_dtype base, const struct mlc_merge_delta *d,
+             const void *factor, size_t row, size_t col, size_t cols)
 {
     uint32_t block = block_of(d->rank, d->is_conv), k;
     float total = 0, sum = 0;
 
     for (k = 0; k < d->rank; k++) {
         float a = value_at(d->a_type, d->a, k * cols + col);
-        float b = value_at(d->b_type, d->b, row * d->rank + k);
+        float b = value_at(d->b_type, factor, row * d->rank + k);
 
         if (k % block == 0) {
             total += sum;
@@ -259,8 +260,9 @@ expected(enum mlc_dtype base, const struct deltas *d, size_t row, size_t col,
     size_t i;
 
     for (i = 0; i < d->n; i++) {
-        volatile float scaled = expected_sum(base, &d->of[i], row, col, cols) *
-                                (float)d->of[i].scale;
+        volatile float scaled =
+            expected_sum(base, &d->of[i], d->b[i], row, col, cols) *
+            (float)d->of[i].scale;
 
         w = mlc_float_round(base, w + mlc_float_round(base, scaled));
     }
@@ -294,12 +296,12 @@ merge_and_check(enum mlc_dtype base, const struct deltas *d, size_t rows,
 
     w = make_values(base, rows * cols, &blocks[0]);
     got = make_values(base, rows * cols, &blocks[1]);
-    assert_int_equal(mlc_merge_new(base, rows, cols, d->of, d->n, &plan), 0);
-    mlc_merge_rows(plan, 0, rows, w, got);
+    assert_int_equal(mlc_merge_new(base, cols, d->of, d->n, &plan), 0);
+    assert_int_equal(mlc_merge_rows(plan, rows, d->b, w, got), 0);
     assert_merged(base, d, rows, cols, w, got);
     plan->kernel = mlc_merge_plain(base);
     memset(got, 0, len);
-    mlc_merge_rows(plan, 0, rows, w, got);
+    assert_int_equal(mlc_merge_rows(plan, rows, d->b, w, got), 0);
     assert_merged(base, d, rows, cols, w, got);
     mlc_merge_free(plan);
     free(blocks[0]);
@@ -365,10 +367,10 @@ a_bias_is_scaled_and_added(void **arg)
     uint16_t b = mlc_to_f16(3), w = mlc_to_f16(1), got = 0;
     struct mlc_merge *plan = NULL;
 
-    d.b = &b;
     d.b_type = MLC_DTYPE_F16;
-    assert_int_equal(mlc_merge_new(MLC_DTYPE_F16, 1, 1, &d, 1, &plan), 0);
-    mlc_merge_rows(plan, 0, 1, &w, &got);
+    assert_int_equal(mlc_merge_new(MLC_DTYPE_F16, 1, &d, 1, &plan), 0);
+    assert_int_equal(mlc_merge_rows(plan, 1, (const void *[]){&b}, &w, &got),
+                     0);
     assert_int_equal(got,
                      mlc_to_f16(1 + mlc_float_round(MLC_DTYPE_F16, 3 * 0.1f)));
     mlc_merge_free(plan);
@@ -382,24 +384,28 @@ rows_alone_are_as_rows_together(void **arg)
     struct deltas d = {0};
     unsigned char *w, *all, *one;
     size_t first, n, size, base;
+    const void *b[2];
     void *blocks[3];
 
     for (base = 0; base < N_OF(bases); base++) {
         size = COLS * mlc_float_size(bases[base]);
         d.n = 0;
         add_delta(&d, MLC_DTYPE_F32, ROWS, COLS, 5, false, 0.5);
+        add_delta(&d, MLC_DTYPE_F32, ROWS, COLS, 20, false, -0.25);
         w = make_values(bases[base], ROWS * COLS, &blocks[0]);
         all = make_values(bases[base], ROWS * COLS, &blocks[1]);
         one = make_values(bases[base], (ROWS + 2) * COLS, &blocks[2]);
-        assert_int_equal(mlc_merge_new(bases[base], ROWS, COLS, d.of, 1, &plan),
-                         0);
-        mlc_merge_rows(plan, 0, ROWS, w, all);
+        assert_int_equal(mlc_merge_new(bases[base], COLS, d.of, 2, &plan), 0);
+        assert_int_equal(mlc_merge_rows(plan, ROWS, d.b, w, all), 0);
         for (first = 0; first < ROWS; first++)
             for (n = 0; first + n <= ROWS; n++) {
                 /* In place, with nothing beside it touched. */
                 memset(one, 0x55, (ROWS + 2) * size);
                 memcpy(one + size, w + first * size, n * size);
-                mlc_merge_rows(plan, first, n, one + size, one + size);
+                b[0] = (const float *)d.b[0] + first * 5;
+                b[1] = (const float *)d.b[1] + first * 20;
+                assert_int_equal(
+                    mlc_merge_rows(plan, n, b, one + size, one + size), 0);
                 assert_memory_equal(one + size, all + first * size, n * size);
                 assert_true(one[size - 1] == 0x55);
                 assert_true(one[(n + 1) * size] == 0x55);
@@ -421,11 +427,11 @@ kernels_agree_on_unusual_values(void **arg)
         0x477fefff, 0x477ff000, 0x33000000, 0x33000001, 0x38800000, 0xb87fffff};
     float w[6 * 16], a[16], b[6], got[2][6 * 16];
     struct mlc_merge_delta d = {.a = a,
-                                .b = b,
                                 .a_type = MLC_DTYPE_F32,
                                 .b_type = MLC_DTYPE_F32,
                                 .rank = 1,
                                 .scale = 1};
+    const void *factors[] = {b};
     size_t base, i, round;
 
     for (base = 0; base < N_OF(bases); base++)
@@ -451,11 +457,12 @@ kernels_agree_on_unusual_values(void **arg)
                     memcpy(bytes[0] + 2 * i, &half, 2);
             }
             memcpy(bytes[1], bytes[0], sizeof bytes[0]);
-            assert_int_equal(mlc_merge_new(bases[base], 6, 16, &d, 1, &plan),
-                             0);
-            mlc_merge_rows(plan, 0, 6, bytes[0], bytes[0]);
+            assert_int_equal(mlc_merge_new(bases[base], 16, &d, 1, &plan), 0);
+            assert_int_equal(
+                mlc_merge_rows(plan, 6, factors, bytes[0], bytes[0]), 0);
             plan->kernel = mlc_merge_plain(bases[base]);
-            mlc_merge_rows(plan, 0, 6, bytes[1], bytes[1]);
+            assert_int_equal(
+                mlc_merge_rows(plan, 6, factors, bytes[1], bytes[1]), 0);
             mlc_merge_free(plan);
             mlc_float_read(bases[base], bytes[0], N_OF(w), got[0]);
             mlc_float_read(bases[base], bytes[1], N_OF(w), got[1]);
@@ -485,11 +492,10 @@ merge_a_nan(enum mlc_dtype base, uint32_t bits, bool is_scale, bool is_plain)
     if (is_scale)
         d.scale = float_of(bits);
     d.a = a;
-    d.b = b;
-    assert_int_equal(mlc_merge_new(base, 6, 16, &d, 1, &plan), 0);
+    assert_int_equal(mlc_merge_new(base, 16, &d, 1, &plan), 0);
     if (is_plain)
         plan->kernel = mlc_merge_plain(base);
-    mlc_merge_rows(plan, 0, 6, w, w);
+    assert_int_equal(mlc_merge_rows(plan, 6, (const void *[]){b}, w, w), 0);
     mlc_merge_free(plan);
     mlc_float_read(base, w, N_OF(got), got);
     for (i = 0; i < N_OF(got); i++)
@@ -561,33 +567,29 @@ static void
 plans_that_make_no_sense_are_refused(void **arg)
 {
     float one = 1;
-    struct mlc_merge_delta d = {.a = &one,
-                                .b = &one,
-                                .a_type = MLC_DTYPE_F32,
-                                .b_type = MLC_DTYPE_F32,
-                                .rank = 1};
+    struct mlc_merge_delta d = {
+        .a = &one, .a_type = MLC_DTYPE_F32, .b_type = MLC_DTYPE_F32, .rank = 1};
     struct mlc_merge *plan = NULL;
 
-    assert_int_equal(mlc_merge_new(MLC_DTYPE_F64, 1, 1, &d, 1, &plan), -EINVAL);
-    assert_int_equal(mlc_merge_new(MLC_DTYPE_I8, 1, 1, &d, 1, &plan), -EINVAL);
-    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 0, 1, &d, 1, &plan), -EINVAL);
-    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 1, 0, &d, 1, &plan), -EINVAL);
-    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 1, 1, &d, 0, &plan), -EINVAL);
+    assert_int_equal(mlc_merge_new(MLC_DTYPE_F64, 1, &d, 1, &plan), -EINVAL);
+    assert_int_equal(mlc_merge_new(MLC_DTYPE_I8, 1, &d, 1, &plan), -EINVAL);
+    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 0, &d, 1, &plan), -EINVAL);
+    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 1, &d, 0, &plan), -EINVAL);
     d.rank = 0;
-    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 1, 1, &d, 1, &plan), -EINVAL);
+    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 1, &d, 1, &plan), -EINVAL);
     d.rank = MLC_MERGE_MAX_RANK + 1;
-    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 1, 1, &d, 1, &plan), -EINVAL);
-    assert_true(mlc_merge_size(1, 1, &d, 1) == UINT64_MAX);
+    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 1, &d, 1, &plan), -EINVAL);
+    assert_true(mlc_merge_size(1, &d, 1) == UINT64_MAX);
     d.rank = 1;
     d.b_type = MLC_DTYPE_U8;
-    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 1, 1, &d, 1, &plan), -EINVAL);
-    assert_true(mlc_merge_size(UINT64_MAX, 1, &d, 1) == UINT64_MAX);
+    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 1, &d, 1, &plan), -EINVAL);
+    assert_true(mlc_merge_size(UINT64_MAX, &d, 1) == UINT64_MAX);
     d.rank = 64;
-    assert_in_range(mlc_merge_size(1280, 1280, &d, 1), 2 * 64 * 1280 * 4,
-                    2 * 64 * 1280 * 4 + 4096);
+    assert_in_range(mlc_merge_size(1280, &d, 1), 64 * 1280 * 4,
+                    64 * 1280 * 4 + 4096);
     d.b_type = MLC_DTYPE_F32;
     d.a = NULL;
-    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 1, 1, &d, 1, &plan), -EINVAL);
+    assert_int_equal(mlc_merge_new(MLC_DTYPE_F32, 1, &d, 1, &plan), -EINVAL);
     assert_null(plan);
     mlc_merge_free(plan);
 }

@@ -197,6 +197,20 @@ json_length_is_bounded(void **state)
     free(text);
 }
 
+static void
+json_errors_hold_no_control_bytes(void **state)
+{
+    static const char text[] = "{\"a\": \033[2J}";
+    json_t *root = NULL;
+    char *err = NULL;
+
+    assert_int_equal(mlc_json_parse(text, strlen(text), &root, &err), -EBADMSG);
+    assert_non_null(err);
+    for (const char *p = err; *p; p++)
+        assert_true((unsigned char)*p >= ' ');
+    free(err);
+}
+
 int
 main(void)
 {
@@ -211,6 +225,7 @@ main(void)
         cmocka_unit_test(json_brackets_in_strings_are_not_depth),
         cmocka_unit_test(json_width_is_not_depth),
         cmocka_unit_test(json_length_is_bounded),
+        cmocka_unit_test(json_errors_hold_no_control_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

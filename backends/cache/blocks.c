@@ -11,6 +11,7 @@
 #include "backends/cache/budget.h"
 #include "backends/cache/kept.h"
 #include "backends/cache/pool.h"
+#include "backends/cache/prepared.h"
 #include "backends/cache/view.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
@@ -24,6 +25,8 @@
 /* One that was made for somebody who never came back for it. */
 #define FRESH_MS   5000
 #define FAILURE_MS 1000
+/* Of the share of memory, for what blocks begin with. */
+#define PREPARED_SHARE 4
 
 enum state { MAKING, READY, FAILED };
 
@@ -50,6 +53,7 @@ struct mlc_blocks {
     struct mlc_pool *pool;
     struct mlc_budget *budget;
     struct mlc_kept *kept;
+    struct mlc_prepared_set *prepared;
     uint64_t max;
     pthread_mutex_t lock;
     uint64_t used; /* lock; bytes */
@@ -65,9 +69,16 @@ mlc_blocks_new(struct mlc_pool *pool, struct mlc_budget *budget,
                struct mlc_blocks **ret)
 {
     struct mlc_blocks *b = calloc(1, sizeof(*b));
+    int r;
 
     if (!b)
         return -ENOMEM;
+    r = mlc_prepared_set_new(pool, budget, max_bytes / PREPARED_SHARE,
+                             &b->prepared);
+    if (r < 0) {
+        free(b);
+        return r;
+    }
     b->pool = pool;
     b->budget = budget;
     b->max = max_bytes;
@@ -140,6 +151,7 @@ mlc_blocks_free(struct mlc_blocks *b)
     }
     while (b->n_spare > 0)
         free(b->spare[--b->n_spare]);
+    mlc_prepared_set_free(b->prepared);
     pthread_mutex_destroy(&b->lock);
     free(b);
 }
@@ -230,6 +242,22 @@ make_room(struct mlc_blocks *b, size_t len)
     }
 }
 
+static int
+compute(const struct block *k)
+{
+    struct mlc_source *const *sources = mlc_view_sources(k->view);
+    const struct mlc_extent *e = k->extent;
+    struct mlc_prepared *p = NULL;
+    int r;
+
+    r = mlc_prepared_get(k->all->prepared, k->key, e, sources, &p);
+    if (r == 0)
+        r = e->ops->make(e->arg, mlc_prepared_data(p), sources, k->off, k->len,
+                         k->data);
+    mlc_prepared_unref(p);
+    return r;
+}
+
 static void
 make_run(struct mlc_job *job)
 {
@@ -244,8 +272,7 @@ make_run(struct mlc_job *job)
     int r = 0;
 
     if (!is_kept)
-        r = e->ops->make(e->arg, mlc_view_sources(k->view), k->off, k->len,
-                         k->data);
+        r = compute(k);
     pthread_mutex_lock(&b->lock);
     k->state = r < 0 ? FAILED : READY;
     k->r = r;

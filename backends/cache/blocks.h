@@ -5,8 +5,9 @@
  * A block is made once, on a SLOW pool thread, whoever asks for it; those who
  * wait are woken when it is there.  A failure is told to whoever asks within
  * the next second.  The oldest go first when more than the given share of
- * memory is in use; one that nobody has fetched yet stays. Locks: blocks.lock
- * (leaf, list operations only). */
+ * memory is in use; one that nobody has fetched yet stays.  What several blocks
+ * begin with is shared between them (prepared.h), and may take a quarter as
+ * much.  Locks: blocks.lock (leaf, list operations only). */
 #ifndef MLC_CACHE_BLOCKS_H
 #define MLC_CACHE_BLOCKS_H
 

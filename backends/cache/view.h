@@ -30,9 +30,17 @@ struct mlc_compute_ops {
      * mlc_source_want() said. */
     int (*want)(const void *arg, struct mlc_source *const *sources,
                 uint64_t off, size_t len, struct mlc_ask *ask);
+    /* What making any block of the extent begins with, done once for several of
+     * them (prepared.h); NULL: nothing.  It may not refer to arg or the
+     * sources; several threads use it at once.  *ret_len: bytes of memory.
+     * Else as make(). */
+    int (*prepare)(const void *arg, struct mlc_source *const *sources,
+                   void **ret, size_t *ret_len);
+    void (*unprepare)(void *prepared);
     /* Any thread that may take its time; want() said 0.  0 or -errno. */
-    int (*make)(const void *arg, struct mlc_source *const *sources,
-                uint64_t off, size_t len, void *ret);
+    int (*make)(const void *arg, const void *prepared,
+                struct mlc_source *const *sources, uint64_t off, size_t len,
+                void *ret);
 };
 
 struct mlc_extent {

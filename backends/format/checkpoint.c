@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "backends/format/refuse.h"
 #include "backends/format/safetensors.h"
+#include "backends/util/refuse.h"
 
 #define UNET   "model.diffusion_model."
 #define BLOCKS UNET "input_blocks."

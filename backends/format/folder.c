@@ -9,10 +9,10 @@
 
 #include "backends/format/layout.h"
 #include "backends/format/pretty.h"
-#include "backends/format/refuse.h"
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/json.h"
+#include "backends/util/refuse.h"
 
 /* All files that a folder may have but its weights. */
 static const struct row {

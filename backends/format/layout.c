@@ -11,10 +11,10 @@
 
 #include "backends/format/folder.h"
 #include "backends/format/members.h"
-#include "backends/format/refuse.h"
 #include "backends/format/wants.h"
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/refuse.h"
 
 #define TEXT_MODEL     "text_model."
 #define MAX_SHAPE_TEXT 400 /* 16 numbers of 64 bits */

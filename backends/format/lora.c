@@ -12,8 +12,8 @@
 #include "backends/format/half.h"
 #include "backends/format/lora_i.h"
 #include "backends/format/merge.h"
-#include "backends/format/refuse.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/refuse.h"
 
 /* A tensor of the file, and what its name says. */
 struct item {

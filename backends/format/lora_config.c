@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "backends/format/lora_i.h"
-#include "backends/format/refuse.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/json.h"
+#include "backends/util/refuse.h"
 
 /* PEFT's, where nothing is said. */
 #define DEFAULT_ALPHA 8

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "backends/format/lora_i.h"
-#include "backends/format/refuse.h"
+#include "backends/util/refuse.h"
 
 #define N_OF(array) (sizeof(array) / sizeof *(array))
 

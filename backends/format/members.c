@@ -2,10 +2,9 @@
 #include "config.h"
 
 #include "backends/format/members.h"
+#include "backends/util/refuse.h"
 
 #include <string.h>
-
-#include "backends/format/refuse.h"
 
 void
 mlc_members_fail(struct mlc_members *m, const char *key, const char *what)

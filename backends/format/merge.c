@@ -11,6 +11,8 @@
 #include "backends/format/merge_i.h"
 #include "backends/util/cleanup.h"
 
+#define CACHE_LINE 64
+
 MLC_DEFINE_CLEANUP(merge, struct mlc_merge *, mlc_merge_free);
 
 /* How the libraries split a sum over k: MKL's sgemm, and the convolution. */
@@ -30,26 +32,24 @@ round_up(uint64_t n, uint64_t step)
     return n + (step - n % step) % step;
 }
 
-/* Values of both factors of a delta, padded; UINT64_MAX: too many. */
+/* Values of a delta's A, padded; UINT64_MAX: too many. */
 static uint64_t
-n_values(uint64_t n_rows, uint64_t n_cols, uint32_t rank)
+n_values(uint64_t n_cols, uint32_t rank)
 {
     /* Far beyond what there is, and far from an overflow. */
-    if (n_rows > UINT32_MAX || n_cols > UINT32_MAX || rank > MLC_MERGE_MAX_RANK)
+    if (n_cols > UINT32_MAX || rank > MLC_MERGE_MAX_RANK)
         return UINT64_MAX;
-    return rank *
-           (round_up(n_rows, MLC_TILE_ROWS) + round_up(n_cols, MLC_TILE_COLS));
+    return rank * round_up(n_cols, MLC_TILE_COLS);
 }
 
 uint64_t
-mlc_merge_size(uint64_t n_rows, uint64_t n_cols,
-               const struct mlc_merge_delta *deltas, size_t n)
+mlc_merge_size(uint64_t n_cols, const struct mlc_merge_delta *deltas, size_t n)
 {
     uint64_t size = sizeof(struct mlc_merge), more;
     size_t i;
 
     for (i = 0; i < n; i++) {
-        more = n_values(n_rows, n_cols, deltas[i].rank);
+        more = n_values(n_cols, deltas[i].rank);
         if (more == UINT64_MAX)
             return UINT64_MAX;
         if (__builtin_add_overflow(
@@ -103,16 +103,16 @@ pack_ones(uint64_t n_cols, float *out)
 
 /* A row of B: its columns are those of k. */
 static void
-pack_b_row(const struct mlc_merge *plan, const struct mlc_merge_delta *delta,
+pack_b_row(const struct mlc_merge *plan, const struct mlc_merge_part *part,
            const unsigned char *b, float *out)
 {
-    size_t strip = MLC_TILE_COLS * mlc_float_size(delta->b_type);
+    size_t strip = MLC_TILE_COLS * mlc_float_size(part->b_type);
     float values[MLC_TILE_COLS];
     uint32_t n, i, k;
 
-    for (k = 0; k < delta->rank; k += n) {
-        n = delta->rank - k < MLC_TILE_COLS ? delta->rank - k : MLC_TILE_COLS;
-        read_strip(plan, delta->b_type, b, n, values);
+    for (k = 0; k < part->rank; k += n) {
+        n = part->rank - k < MLC_TILE_COLS ? part->rank - k : MLC_TILE_COLS;
+        read_strip(plan, part->b_type, b, n, values);
         for (i = 0; i < n; i++)
             out[i * MLC_TILE_ROWS] = values[mlc_strip_slot(plan->type, i)];
         b += strip;
@@ -120,22 +120,24 @@ pack_b_row(const struct mlc_merge *plan, const struct mlc_merge_delta *delta,
     }
 }
 
+/* Rows first on, n of them, of each delta's B, one delta behind the other; what
+ * a tile has beyond them is 0. */
 static void
-pack_b(const struct mlc_merge *plan, const struct mlc_merge_delta *delta,
-       float *out)
+pack_b(const struct mlc_merge *plan, const void *const *b, uint64_t first,
+       uint64_t n, float *out)
 {
-    size_t row_len = delta->rank * mlc_float_size(delta->b_type);
-    size_t group = MLC_TILE_ROWS * delta->rank;
-    const unsigned char *b = delta->b;
-    uint64_t row;
+    size_t i, row;
 
-    /* The last one's rows that don't exist. */
-    memset(out + (plan->n_rows - 1) / MLC_TILE_ROWS * group, 0,
-           group * sizeof *out);
-    for (row = 0; row < plan->n_rows; row++) {
-        pack_b_row(plan, delta, b,
-                   out + row / MLC_TILE_ROWS * group + row % MLC_TILE_ROWS);
-        b += row_len;
+    if (n < MLC_TILE_ROWS)
+        memset(out, 0, plan->sum_rank * MLC_TILE_ROWS * sizeof *out);
+    for (i = 0; i < plan->n_parts; i++) {
+        const struct mlc_merge_part *part = &plan->parts[i];
+        size_t row_len = part->rank * mlc_float_size(part->b_type);
+        const unsigned char *from = b[i];
+
+        for (row = 0; row < n; row++)
+            pack_b_row(plan, part, from + (first + row) * row_len, out + row);
+        out += part->rank * MLC_TILE_ROWS;
     }
 }
 
@@ -153,25 +155,24 @@ make_part(const struct mlc_merge *plan, const struct mlc_merge_delta *delta,
     uint32_t rank = delta->rank;
 
     part->rank = rank;
+    part->b_type = delta->b_type;
     part->block = block_of(rank, delta->is_conv);
     /* NaNs have a lower half of 0, as BF16 factors do: see round_bf16(). */
     part->scale = isnan(delta->scale) ? NAN : (float)delta->scale;
-    part->a = reallocarray(NULL, round_up(plan->n_cols, MLC_TILE_COLS),
-                           rank * sizeof(float));
-    part->b = reallocarray(NULL, round_up(plan->n_rows, MLC_TILE_ROWS),
-                           rank * sizeof(float));
-    if (!part->a || !part->b)
+    /* A strip is read in vectors, none of which shall lie in two lines. */
+    part->a =
+        aligned_alloc(CACHE_LINE, n_values(plan->n_cols, rank) * sizeof(float));
+    if (!part->a)
         return -ENOMEM;
     if (delta->a)
         pack_a(plan, delta, part->a);
     else
         pack_ones(plan->n_cols, part->a);
-    pack_b(plan, delta, part->b);
     return 0;
 }
 
 int
-mlc_merge_new(enum mlc_dtype type, uint64_t n_rows, uint64_t n_cols,
+mlc_merge_new(enum mlc_dtype type, uint64_t n_cols,
               const struct mlc_merge_delta *deltas, size_t n,
               struct mlc_merge **ret_plan)
 {
@@ -179,20 +180,19 @@ mlc_merge_new(enum mlc_dtype type, uint64_t n_rows, uint64_t n_cols,
     size_t i;
     int r;
 
-    if (!is_base(type) || n_rows == 0 || n_cols == 0 || n == 0)
+    if (!is_base(type) || n_cols == 0 || n == 0)
         return -EINVAL;
     for (i = 0; i < n; i++) {
         if (deltas[i].rank == 0 || (!deltas[i].a && deltas[i].rank != 1) ||
             mlc_float_size(deltas[i].b_type) == 0 ||
             (deltas[i].a && mlc_float_size(deltas[i].a_type) == 0) ||
-            n_values(n_rows, n_cols, deltas[i].rank) == UINT64_MAX)
+            n_values(n_cols, deltas[i].rank) == UINT64_MAX)
             return -EINVAL;
     }
     plan = calloc(1, sizeof *plan + n * sizeof *plan->parts);
     if (!plan)
         return -ENOMEM;
     plan->type = type;
-    plan->n_rows = n_rows;
     plan->n_cols = n_cols;
     plan->n_parts = n;
     plan->kernel = mlc_merge_avx2(type);
@@ -202,6 +202,7 @@ mlc_merge_new(enum mlc_dtype type, uint64_t n_rows, uint64_t n_cols,
     if (!plan->read)
         plan->read = mlc_merge_reader_plain();
     for (i = 0; i < n; i++) {
+        plan->sum_rank += deltas[i].rank;
         r = make_part(plan, &deltas[i], &plan->parts[i]);
         if (r < 0)
             return r;
@@ -217,10 +218,8 @@ mlc_merge_free(struct mlc_merge *plan)
 
     if (!plan)
         return;
-    for (i = 0; i < plan->n_parts; i++) {
+    for (i = 0; i < plan->n_parts; i++)
         free(plan->parts[i].a);
-        free(plan->parts[i].b);
-    }
     free(plan);
 }
 
@@ -236,86 +235,75 @@ copy_rows(unsigned char *to, size_t to_stride, const unsigned char *from,
     }
 }
 
-/* The caller's rows. */
-struct rows {
-    uint64_t first;
-    uint64_t end;
-    const unsigned char *base;
-    unsigned char *ret;
-};
-
 /* Adds the deltas to a whole tile.  Between two of them, W is in its type:
  * nothing is lost by storing it. */
 static void
-merge_whole(const struct mlc_merge *plan, struct mlc_tile tile)
+merge_whole(const struct mlc_merge *plan, uint64_t panel, const float *b,
+            size_t stride, const unsigned char *base, unsigned char *ret)
 {
     size_t i;
 
     for (i = 0; i < plan->n_parts; i++) {
-        plan->kernel(&plan->parts[i], &tile);
-        tile.base = tile.ret;
+        plan->kernel(&plan->parts[i], panel, b, stride, base, ret);
+        b += plan->parts[i].rank * MLC_TILE_ROWS;
+        base = ret;
     }
 }
 
-/* A tile at the border: what of it is wanted goes through a copy. */
+/* A tile at the border: what there is of it goes through a copy. */
 static void
-merge_edge(const struct mlc_merge *plan, const struct mlc_tile *tile,
-           uint64_t skipped, uint64_t n_rows, uint64_t n_cols)
+merge_edge(const struct mlc_merge *plan, uint64_t panel, const float *b,
+           uint64_t n_rows, const unsigned char *base, unsigned char *ret)
 {
     unsigned char copy[MLC_TILE_ROWS * MLC_TILE_COLS * sizeof(float)] = {0};
-    size_t size = mlc_float_size(plan->type), stride = MLC_TILE_COLS * size;
-    unsigned char *wanted = copy + skipped * stride;
+    uint64_t n_cols = plan->n_cols - panel * MLC_TILE_COLS;
+    size_t size = mlc_float_size(plan->type), stride = plan->n_cols * size;
+    size_t len = (n_cols < MLC_TILE_COLS ? n_cols : MLC_TILE_COLS) * size;
 
-    copy_rows(wanted, stride, tile->base, tile->stride, n_cols * size, n_rows);
-    merge_whole(plan, (struct mlc_tile){
-                          .group = tile->group,
-                          .panel = tile->panel,
-                          .stride = stride,
-                          .base = copy,
-                          .ret = copy,
-                      });
-    copy_rows(tile->ret, tile->stride, wanted, stride, n_cols * size, n_rows);
+    copy_rows(copy, MLC_TILE_COLS * size, base, stride, len, n_rows);
+    merge_whole(plan, panel, b, MLC_TILE_COLS * size, copy, copy);
+    copy_rows(ret, stride, copy, MLC_TILE_COLS * size, len, n_rows);
 }
 
-/* One panel of one group: what of it lies in the rows. */
+/* As many rows as a tile has, or less. */
 static void
-merge_tile(const struct mlc_merge *plan, uint64_t group, uint64_t panel,
-           const struct rows *rows)
+merge_group(const struct mlc_merge *plan, const float *b, uint64_t n_rows,
+            const unsigned char *base, unsigned char *ret)
 {
-    uint64_t row = group * MLC_TILE_ROWS, col = panel * MLC_TILE_COLS;
-    uint64_t from = row > rows->first ? row : rows->first;
-    uint64_t to =
-        row + MLC_TILE_ROWS < rows->end ? row + MLC_TILE_ROWS : rows->end;
-    uint64_t n_cols =
-        plan->n_cols - col < MLC_TILE_COLS ? plan->n_cols - col : MLC_TILE_COLS;
-    size_t size = mlc_float_size(plan->type);
-    uint64_t at = ((from - rows->first) * plan->n_cols + col) * size;
-    struct mlc_tile tile = {
-        .group = group,
-        .panel = panel,
-        .stride = plan->n_cols * size,
-        .base = rows->base + at,
-        .ret = rows->ret + at,
-    };
+    uint64_t n_panels = (plan->n_cols + MLC_TILE_COLS - 1) / MLC_TILE_COLS;
+    uint64_t n_whole = plan->n_cols / MLC_TILE_COLS, panel;
+    size_t size = mlc_float_size(plan->type), at = 0;
 
-    if (to - from == MLC_TILE_ROWS && n_cols == MLC_TILE_COLS)
-        merge_whole(plan, tile);
-    else
-        merge_edge(plan, &tile, from - row, to - from, n_cols);
+    for (panel = 0; panel < n_panels; panel++) {
+        if (n_rows == MLC_TILE_ROWS && panel < n_whole)
+            merge_whole(plan, panel, b, plan->n_cols * size, base + at,
+                        ret + at);
+        else
+            merge_edge(plan, panel, b, n_rows, base + at, ret + at);
+        at += MLC_TILE_COLS * size;
+    }
 }
 
-void
-mlc_merge_rows(const struct mlc_merge *plan, uint64_t first, uint64_t n,
+int
+mlc_merge_rows(const struct mlc_merge *plan, uint64_t n, const void *const *b,
                const void *base, void *ret_rows)
 {
-    struct rows rows = {first, first + n, base, ret_rows};
-    uint64_t n_groups = (rows.end + MLC_TILE_ROWS - 1) / MLC_TILE_ROWS;
-    uint64_t n_panels = (plan->n_cols + MLC_TILE_COLS - 1) / MLC_TILE_COLS;
-    uint64_t group, panel;
+    size_t row_len = plan->n_cols * mlc_float_size(plan->type);
+    mlc_autofree float *packed =
+        reallocarray(NULL, plan->sum_rank, MLC_TILE_ROWS * sizeof *packed);
+    const unsigned char *from = base;
+    unsigned char *to = ret_rows;
+    uint64_t first, here;
 
+    if (!packed)
+        return -ENOMEM;
     /* All of A after B of one group, which the first level cache keeps: A is
      * fetched ahead of its use, being read in the order it has in memory. */
-    for (group = first / MLC_TILE_ROWS; group < n_groups; group++)
-        for (panel = 0; panel < n_panels; panel++)
-            merge_tile(plan, group, panel, &rows);
+    for (first = 0; first < n; first += here) {
+        here = n - first < MLC_TILE_ROWS ? n - first : MLC_TILE_ROWS;
+        pack_b(plan, b, first, here, packed);
+        merge_group(plan, packed, here, from + first * row_len,
+                    to + first * row_len);
+    }
+    return 0;
 }

@@ -26,7 +26,8 @@
  *     when torch runs one thread.  Of real models that is conv_in alone;
  *   - which of the NaNs a NaN is.
  *
- * Row-local: a row of the result needs the same row of W and B, and all of A.
+ * Row-local: a row of the result needs the same row of W and B, and all of A,
+ * which a plan holds as the arithmetic reads it, for any rows of the tensor.
  * Trailing dimensions are flattened: a convolution's [O,I,kh,kw] is O rows of
  * I*kh*kw columns.  No I/O, no locks: a plan can be used by several threads.
  */
@@ -45,7 +46,6 @@
 /* What is added to one tensor. */
 struct mlc_merge_delta {
     const void *a; /* rank x n_cols values; NULL: ones (lora_B.bias, rank 1) */
-    const void *b; /* n_rows x rank */
     enum mlc_dtype a_type;
     enum mlc_dtype b_type;
     uint32_t rank; /* 1 to MLC_MERGE_MAX_RANK */
@@ -57,18 +57,19 @@ struct mlc_merge;
 
 /* Bytes of memory that a plan takes; UINT64_MAX: more than can be counted.
  * Only ranks are looked at. */
-uint64_t mlc_merge_size(uint64_t n_rows, uint64_t n_cols,
-                        const struct mlc_merge_delta *deltas, size_t n);
-/* A plan for one tensor of type T (F16, BF16 or F32), with the deltas in their
- * order; what they point to is copied.  0, -EINVAL (a type, a rank, an empty
- * tensor, no deltas), -ENOMEM. */
-int mlc_merge_new(enum mlc_dtype type, uint64_t n_rows, uint64_t n_cols,
+uint64_t mlc_merge_size(uint64_t n_cols, const struct mlc_merge_delta *deltas,
+                        size_t n);
+/* A plan for the rows of one tensor of type T (F16, BF16 or F32), with the
+ * deltas in their order; what they point to is copied.  0, -EINVAL (a type, a
+ * rank, no columns, no deltas), -ENOMEM. */
+int mlc_merge_new(enum mlc_dtype type, uint64_t n_cols,
                   const struct mlc_merge_delta *deltas, size_t n,
                   struct mlc_merge **ret_plan);
-void mlc_merge_free(struct mlc_merge *plan);
-/* Rows first to first + n - 1 (within n_rows): base holds them as the base
- * weight has them, packed; ret_rows gets as many bytes, and may be base. */
-void mlc_merge_rows(const struct mlc_merge *plan, uint64_t first, uint64_t n,
-                    const void *base, void *ret_rows);
+void mlc_merge_free(struct mlc_merge *plan); /* takes NULL */
+/* n rows.  b: of each delta the same rows of B, packed, n x rank values.  base
+ * holds them as the base weight has them, packed; ret_rows gets as many bytes,
+ * and may be base.  0 or -ENOMEM. */
+int mlc_merge_rows(const struct mlc_merge *plan, uint64_t n,
+                   const void *const *b, const void *base, void *ret_rows);
 
 #endif

@@ -75,10 +75,10 @@ sum_first_blocks(const struct mlc_merge_part *part, const float *a,
 }
 
 INNER void
-sum_all(const struct mlc_merge_part *part, const struct mlc_tile *tile, sums s)
+sum_all(const struct mlc_merge_part *part, const float *b, uint64_t panel,
+        sums s)
 {
-    const float *a = part->a + tile->panel * part->rank * MLC_TILE_COLS;
-    const float *b = part->b + tile->group * part->rank * MLC_TILE_ROWS;
+    const float *a = part->a + panel * part->rank * MLC_TILE_COLS;
     uint32_t k = 0;
     sums total;
 
@@ -181,12 +181,10 @@ add_row(enum mlc_dtype type, const __m256 delta[2], const unsigned char *base,
 
 /* Adds a delta to a tile. */
 INNER void
-merge(enum mlc_dtype type, const struct mlc_merge_part *part,
-      const struct mlc_tile *tile)
+merge(enum mlc_dtype type, const struct mlc_merge_part *part, uint64_t panel,
+      const float *b, size_t stride, const unsigned char *base,
+      unsigned char *ret)
 {
-    const unsigned char *base = tile->base;
-    size_t stride = tile->stride;
-    unsigned char *ret = tile->ret;
     __m256 scale, delta[2];
     sums s;
     int row;
@@ -194,7 +192,7 @@ merge(enum mlc_dtype type, const struct mlc_merge_part *part,
     /* W comes from memory while the sums are made. */
     for (row = 0; row < MLC_TILE_ROWS; row++)
         _mm_prefetch((const char *)base + (size_t)row * stride, _MM_HINT_T0);
-    sum_all(part, tile, s);
+    sum_all(part, b, panel, s);
     scale = _mm256_set1_ps(part->scale);
 #pragma GCC unroll 6
     for (row = 0; row < MLC_TILE_ROWS; row++) {
@@ -207,21 +205,24 @@ merge(enum mlc_dtype type, const struct mlc_merge_part *part,
 }
 
 static AVX2 void
-merge_f16(const struct mlc_merge_part *part, const struct mlc_tile *tile)
+merge_f16(const struct mlc_merge_part *part, uint64_t panel, const float *b,
+          size_t stride, const unsigned char *base, unsigned char *ret)
 {
-    merge(MLC_DTYPE_F16, part, tile);
+    merge(MLC_DTYPE_F16, part, panel, b, stride, base, ret);
 }
 
 static AVX2 void
-merge_bf16(const struct mlc_merge_part *part, const struct mlc_tile *tile)
+merge_bf16(const struct mlc_merge_part *part, uint64_t panel, const float *b,
+           size_t stride, const unsigned char *base, unsigned char *ret)
 {
-    merge(MLC_DTYPE_BF16, part, tile);
+    merge(MLC_DTYPE_BF16, part, panel, b, stride, base, ret);
 }
 
 static AVX2 void
-merge_f32(const struct mlc_merge_part *part, const struct mlc_tile *tile)
+merge_f32(const struct mlc_merge_part *part, uint64_t panel, const float *b,
+          size_t stride, const unsigned char *base, unsigned char *ret)
 {
-    merge(MLC_DTYPE_F32, part, tile);
+    merge(MLC_DTYPE_F32, part, panel, b, stride, base, ret);
 }
 
 /* Eight values of a factor, at any address. */

@@ -30,24 +30,18 @@ mlc_strip_slot(enum mlc_dtype type, unsigned col)
 /* A delta, ready to be used. */
 struct mlc_merge_part {
     float *a; /* [columns / COLS][rank], each a strip; the last are padded */
-    float *b; /* [rows / ROWS][rank][ROWS], likewise */
+    enum mlc_dtype b_type;
     uint32_t rank;
     uint32_t block; /* k are summed in blocks of so many */
     float scale;
 };
 
-/* A whole tile, and where it lies in the caller's rows or in a copy. */
-struct mlc_tile {
-    uint64_t group; /* rows group * ROWS on */
-    uint64_t panel; /* columns panel * COLS on */
-    size_t stride;  /* bytes from row to row */
-    const unsigned char *base;
-    unsigned char *ret; /* may be base */
-};
-
-/* Adds one delta to a tile. */
-typedef void mlc_merge_kernel(const struct mlc_merge_part *part,
-                              const struct mlc_tile *tile);
+/* Adds one delta to a whole tile: columns panel * COLS on.  b: of its rows,
+ * [rank][ROWS].  base and ret (which may be base) have stride bytes from row to
+ * row. */
+typedef void mlc_merge_kernel(const struct mlc_merge_part *part, uint64_t panel,
+                              const float *b, size_t stride,
+                              const unsigned char *base, unsigned char *ret);
 
 /* Makes n strips of as many times COLS values of a factor, stride bytes apart,
  * as the base's type holds them. */
@@ -57,8 +51,8 @@ typedef void mlc_merge_reader(enum mlc_dtype base, enum mlc_dtype type,
 
 struct mlc_merge {
     enum mlc_dtype type;
-    uint64_t n_rows;
     uint64_t n_cols;
+    uint64_t sum_rank; /* of all parts */
     mlc_merge_kernel *kernel;
     mlc_merge_reader *read;
     size_t n_parts;

@@ -30,11 +30,10 @@ sum_block(const float *a, const float *b, uint32_t n, struct sums *ret)
 }
 
 static void
-sum_all(const struct mlc_merge_part *part, const struct mlc_tile *tile,
+sum_all(const struct mlc_merge_part *part, const float *b, uint64_t panel,
         struct sums *ret)
 {
-    const float *a = part->a + tile->panel * part->rank * MLC_TILE_COLS;
-    const float *b = part->b + tile->group * part->rank * MLC_TILE_ROWS;
+    const float *a = part->a + panel * part->rank * MLC_TILE_COLS;
     struct sums more;
     uint32_t k, n;
     int i, j;
@@ -80,35 +79,38 @@ merge_row(enum mlc_dtype type, float scale, const float *sums,
 }
 
 static void
-merge(enum mlc_dtype type, const struct mlc_merge_part *part,
-      const struct mlc_tile *tile)
+merge(enum mlc_dtype type, const struct mlc_merge_part *part, uint64_t panel,
+      const float *b, size_t stride, const unsigned char *base,
+      unsigned char *ret)
 {
     struct sums sums;
     size_t row;
 
-    sum_all(part, tile, &sums);
+    sum_all(part, b, panel, &sums);
     for (row = 0; row < MLC_TILE_ROWS; row++)
-        merge_row(type, part->scale, sums.of[row],
-                  tile->base + row * tile->stride,
-                  tile->ret + row * tile->stride);
+        merge_row(type, part->scale, sums.of[row], base + row * stride,
+                  ret + row * stride);
 }
 
 static void
-merge_f16(const struct mlc_merge_part *part, const struct mlc_tile *tile)
+merge_f16(const struct mlc_merge_part *part, uint64_t panel, const float *b,
+          size_t stride, const unsigned char *base, unsigned char *ret)
 {
-    merge(MLC_DTYPE_F16, part, tile);
+    merge(MLC_DTYPE_F16, part, panel, b, stride, base, ret);
 }
 
 static void
-merge_bf16(const struct mlc_merge_part *part, const struct mlc_tile *tile)
+merge_bf16(const struct mlc_merge_part *part, uint64_t panel, const float *b,
+           size_t stride, const unsigned char *base, unsigned char *ret)
 {
-    merge(MLC_DTYPE_BF16, part, tile);
+    merge(MLC_DTYPE_BF16, part, panel, b, stride, base, ret);
 }
 
 static void
-merge_f32(const struct mlc_merge_part *part, const struct mlc_tile *tile)
+merge_f32(const struct mlc_merge_part *part, uint64_t panel, const float *b,
+          size_t stride, const unsigned char *base, unsigned char *ret)
 {
-    merge(MLC_DTYPE_F32, part, tile);
+    merge(MLC_DTYPE_F32, part, panel, b, stride, base, ret);
 }
 
 mlc_merge_kernel *

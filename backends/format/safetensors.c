@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backends/format/refuse.h"
 #include "backends/format/scan.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/refuse.h"
 
 /* Training scripts write about a hundred. */
 #define MAX_METADATA ((size_t)10000)

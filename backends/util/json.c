@@ -4,24 +4,9 @@
 #include "backends/util/json.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
-/* For ret_err, which may be NULL.  Always -EBADMSG. */
-static int __attribute__((format(printf, 2, 3)))
-bad(char **ret_err, const char *fmt, ...)
-{
-    va_list ap;
-
-    if (!ret_err)
-        return -EBADMSG;
-    va_start(ap, fmt);
-    if (vasprintf(ret_err, fmt, ap) < 0)
-        *ret_err = NULL;
-    va_end(ap);
-    return -EBADMSG;
-}
+#include "backends/util/refuse.h"
 
 /* Jansson has a depth limit of its own, 2048 in its default build, but
  * distributions choose; its parser and json_decref() recurse. */
@@ -58,20 +43,21 @@ mlc_json_parse(const char *text, size_t len, json_t **ret_root, char **ret_err)
     json_t *root;
 
     if (len > MLC_JSON_MAX_LEN)
-        return bad(ret_err, "JSON longer than %zu bytes", MLC_JSON_MAX_LEN);
+        return mlc_refuse(ret_err, "JSON longer than %zu bytes",
+                          MLC_JSON_MAX_LEN);
     /* Jansson's scanner overlooks NUL bytes around a value. */
     if (memchr(text, '\0', len))
-        return bad(ret_err, "not JSON: a NUL byte");
+        return mlc_refuse(ret_err, "not JSON: a NUL byte");
     if (is_too_deep(text, len))
-        return bad(ret_err, "JSON nested deeper than %d levels",
-                   MLC_JSON_MAX_DEPTH);
+        return mlc_refuse(ret_err, "JSON nested deeper than %d levels",
+                          MLC_JSON_MAX_DEPTH);
 
     root = json_loadb(text, len, JSON_DECODE_ANY, &err);
     if (!root) {
         if (json_error_code(&err) == json_error_out_of_memory)
             return -ENOMEM;
-        return bad(ret_err, "not JSON: line %d, column %d: %s", err.line,
-                   err.column, err.text);
+        return mlc_refuse(ret_err, "not JSON: line %d, column %d: %s", err.line,
+                          err.column, err.text);
     }
     *ret_root = root;
     return 0;

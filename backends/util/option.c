@@ -4,7 +4,6 @@
 #include "backends/util/option.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "backends/util/cleanup.h"
 #include "backends/util/parse.h"
 #include "backends/util/path.h"
+#include "backends/util/refuse.h"
 
 #define MAX_COUNT 1024
 /* (uid_t)-1 means "leave as it is" to chown. */
@@ -33,21 +33,6 @@ struct mlc_options {
     struct entry *entries; /* in the order of the tables */
     size_t n_entries;
 };
-
-/* For ret_err, which may be NULL.  Always -EINVAL. */
-static int __attribute__((format(printf, 2, 3)))
-refuse(char **ret_err, const char *fmt, ...)
-{
-    va_list ap;
-
-    if (!ret_err)
-        return -EINVAL;
-    va_start(ap, fmt);
-    if (vasprintf(ret_err, fmt, ap) < 0)
-        *ret_err = NULL;
-    va_end(ap);
-    return -EINVAL;
-}
 
 struct mlc_options *
 mlc_options_new(void)
@@ -193,9 +178,10 @@ refuse_value(const struct mlc_option *row, const char *value,
 {
     bool is_choice_row = row->type == MLC_OPT_CHOICE;
 
-    return refuse(ret_err, "%s=%s%s: expected %s%s%s", row->name, value, origin,
-                  expectation(row->type), is_choice_row ? " " : "",
-                  is_choice_row && row->arg ? row->arg : "");
+    return mlc_refuse_as(-EINVAL, ret_err, "%s=%s%s: expected %s%s%s",
+                         row->name, value, origin, expectation(row->type),
+                         is_choice_row ? " " : "",
+                         is_choice_row && row->arg ? row->arg : "");
 }
 
 /* Parses value into e, which already holds its row, as its type demands. */
@@ -226,13 +212,13 @@ parse_value(struct entry *e, const char *value, const char *origin,
         r = mlc_parse_time(value, &e->time_ms, &why);
         if (r == 0 || r == -ENOMEM)
             return r;
-        return refuse(ret_err, "%s=%s%s: %s", row->name, value, origin,
-                      why ? why : "not a time");
+        return mlc_refuse_as(-EINVAL, ret_err, "%s=%s%s: %s", row->name, value,
+                             origin, why ? why : "not a time");
     case MLC_OPT_SIZE:
         r = mlc_parse_size(value, &e->number, NULL);
         if (r == -ERANGE)
-            return refuse(ret_err, "%s=%s%s: too large a size", row->name,
-                          value, origin);
+            return mlc_refuse_as(-EINVAL, ret_err, "%s=%s%s: too large a size",
+                                 row->name, value, origin);
         ok = r == 0;
         break;
     case MLC_OPT_COUNT:
@@ -290,9 +276,10 @@ mlc_options_set(struct mlc_options *o, const char *name, const char *value,
     } else if (!value) {
         bool is_choice_row = e->row->type == MLC_OPT_CHOICE;
 
-        return refuse(ret_err, "%s: a value is missing: expected %s%s%s", name,
-                      expectation(e->row->type), is_choice_row ? " " : "",
-                      is_choice_row && e->row->arg ? e->row->arg : "");
+        return mlc_refuse_as(
+            -EINVAL, ret_err, "%s: a value is missing: expected %s%s%s", name,
+            expectation(e->row->type), is_choice_row ? " " : "",
+            is_choice_row && e->row->arg ? e->row->arg : "");
     }
     r = assign(e, value, "", ret_err);
     if (r < 0)

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
+#include "backends/util/refuse.h"
 
 /* Sums of microseconds: 999999999 days need 87 bits. */
 __extension__ typedef __int128 wide;
@@ -34,21 +34,6 @@ static const struct time_unit {
 #define N_TIME_UNITS  (sizeof(time_units) / sizeof(time_units[0]))
 #define US_PER_DAY    INT64_C(86400000000)
 #define MAX_DELTA_DAY 999999999
-
-/* For ret_err, which may be NULL.  Returns r. */
-static int __attribute__((format(printf, 3, 4)))
-refuse(char **ret_err, int r, const char *fmt, ...)
-{
-    va_list ap;
-
-    if (!ret_err)
-        return r;
-    va_start(ap, fmt);
-    if (vasprintf(ret_err, fmt, ap) < 0)
-        *ret_err = NULL;
-    va_end(ap);
-    return r;
-}
 
 static bool
 is_digit(char c)
@@ -169,12 +154,13 @@ add_time_part(struct time_sum *sum, const char *part, size_t len,
 
     strip_blanks(&part, &len);
     if (len == 0)
-        return refuse(ret_err, -EINVAL,
-                      "expected NAME=NUMBER on each side of a semicolon");
+        return mlc_refuse_as(
+            -EINVAL, ret_err,
+            "expected NAME=NUMBER on each side of a semicolon");
     if (!eq)
-        return refuse(ret_err, -EINVAL,
-                      "\"%.*s\": expected NAME=NUMBER, such as hours=12",
-                      (int)len, part);
+        return mlc_refuse_as(-EINVAL, ret_err,
+                             "\"%.*s\": expected NAME=NUMBER, such as hours=12",
+                             (int)len, part);
     name = part;
     name_len = (size_t)(eq - name);
     number = eq + 1;
@@ -184,23 +170,25 @@ add_time_part(struct time_sum *sum, const char *part, size_t len,
 
     unit = find_time_unit(name, name_len);
     if (!unit)
-        return refuse(ret_err, -EINVAL,
-                      "\"%.*s\": expected weeks, days, hours, minutes, "
-                      "seconds, milliseconds or microseconds",
-                      (int)name_len, name);
+        return mlc_refuse_as(-EINVAL, ret_err,
+                             "\"%.*s\": expected weeks, days, hours, minutes, "
+                             "seconds, milliseconds or microseconds",
+                             (int)name_len, name);
     bit = 1U << (unit - time_units);
     if (sum->seen & bit)
-        return refuse(ret_err, -EINVAL, "\"%s\" is given twice", unit->name);
+        return mlc_refuse_as(-EINVAL, ret_err, "\"%s\" is given twice",
+                             unit->name);
     sum->seen |= bit;
 
     r = parse_float(number, number_len, &value);
     if (r == -EINVAL)
-        return refuse(ret_err, r,
-                      "\"%.*s\": expected a number after %s=", (int)number_len,
-                      number, unit->name);
+        return mlc_refuse_as(r, ret_err,
+                             "\"%.*s\": expected a number after %s=",
+                             (int)number_len, number, unit->name);
     /* 1e24 weeks are 2^120 us: no sum of seven such overflows. */
     if (r == -ERANGE || (r == 0 && fabs(value) > 1e24))
-        return refuse(ret_err, -ERANGE, "\"%.*s\": too large", (int)len, part);
+        return mlc_refuse_as(-ERANGE, ret_err, "\"%.*s\": too large", (int)len,
+                             part);
     if (r < 0)
         return r;
 
@@ -221,7 +209,7 @@ mlc_parse_time(const char *text, int64_t *ret_ms, char **ret_err)
     wide ms;
 
     if (len > INT32_MAX)
-        return refuse(ret_err, -EINVAL, "too long");
+        return mlc_refuse_as(-EINVAL, ret_err, "too long");
     while (len > 0 && (*s == '"' || *s == '\'')) {
         s++;
         len--;
@@ -250,8 +238,8 @@ mlc_parse_time(const char *text, int64_t *ret_ms, char **ret_err)
     sum.us += (wide)rint(sum.rest);
     if (sum.us < (wide)-MAX_DELTA_DAY * US_PER_DAY ||
         sum.us >= ((wide)MAX_DELTA_DAY + 1) * US_PER_DAY)
-        return refuse(ret_err, -ERANGE, "\"%s\": more than %d days", text,
-                      MAX_DELTA_DAY);
+        return mlc_refuse_as(-ERANGE, ret_err, "\"%s\": more than %d days",
+                             text, MAX_DELTA_DAY);
     ms = (sum.us + (sum.us < 0 ? -500 : 500)) / 1000;
     *ret_ms = (int64_t)ms;
     return 0;
@@ -290,14 +278,14 @@ mlc_parse_size(const char *text, uint64_t *ret_bytes, char **ret_err)
     bool overflow = false, has_frac = false;
 
     if (!is_digit(*s))
-        return refuse(ret_err, -EINVAL, "%s: %s", text, expected);
+        return mlc_refuse_as(-EINVAL, ret_err, "%s: %s", text, expected);
     for (; is_digit(*s); s++)
         overflow |= __builtin_mul_overflow(whole, 10U, &whole) ||
                     __builtin_add_overflow(whole, (unsigned)(*s - '0'), &whole);
     if (*s == '.') {
         s++;
         if (!is_digit(*s))
-            return refuse(ret_err, -EINVAL, "%s: %s", text, expected);
+            return mlc_refuse_as(-EINVAL, ret_err, "%s: %s", text, expected);
         has_frac = true;
         for (; is_digit(*s); s++) {
             scale /= 10;
@@ -306,12 +294,12 @@ mlc_parse_size(const char *text, uint64_t *ret_bytes, char **ret_err)
     }
     factor = size_factor(s);
     if (factor == 0 || (factor == 1 && has_frac))
-        return refuse(ret_err, -EINVAL, "%s: %s", text, expected);
+        return mlc_refuse_as(-EINVAL, ret_err, "%s: %s", text, expected);
     overflow |= __builtin_mul_overflow(whole, factor, &whole) ||
                 __builtin_add_overflow(
                     whole, (uint64_t)llround(frac * (double)factor), &whole);
     if (overflow)
-        return refuse(ret_err, -ERANGE, "%s: too large a size", text);
+        return mlc_refuse_as(-ERANGE, ret_err, "%s: too large a size", text);
     *ret_bytes = whole;
     return 0;
 }

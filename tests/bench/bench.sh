@@ -12,8 +12,9 @@
 #   rss     memory of a daemon that did a little of everything
 #   view    a UNet as a recipe shows it, against the same bytes of its checkpoint;
 #           how long the first open of an SDXL folder takes
-#   merge   LoRAs of rank 64 merged into base weights on one core, against torch
-#           where the virtual environment "models" is there
+#   merge   LoRAs of rank 64 merged into base weights on one core, in bytes of
+#           those a second of processor time, against torch where the virtual
+#           environment "models" is there
 #
 # From the environment: BENCH (which of these, default all), SIZE (1G), ROUNDS
 # (5), SECONDS_RANDOM (3), MLC_TEST_TMP (where everything lies: the file system
@@ -404,7 +405,7 @@ row_view() {
 note_rates() {
     local rate
     for rate in $("${@:4}"); do
-        note "$1" "$2" GB/s more "$3" "$rate"
+        note "$1" "$2" "GB/CPU s" more "$3" "$rate"
     done
 }
 

@@ -257,7 +257,6 @@ merge(const struct mlc_lora_delta *d)
     mlc_autofree void *base = calloc(rows * columns, mlc_float_size(t->dtype));
     const struct mlc_merge_delta delta = {
         .a = a,
-        .b = b,
         .a_type = d->a.dtype,
         .b_type = d->b.dtype,
         .rank = d->rank,
@@ -267,9 +266,9 @@ merge(const struct mlc_lora_delta *d)
     struct mlc_merge *plan = NULL;
 
     check(base);
-    check(mlc_merge_size(rows, columns, &delta, 1) < MAX_FILE);
-    check(mlc_merge_new(t->dtype, rows, columns, &delta, 1, &plan) == 0);
-    mlc_merge_rows(plan, 0, rows, base, base);
+    check(mlc_merge_size(columns, &delta, 1) < MAX_FILE);
+    check(mlc_merge_new(t->dtype, columns, &delta, 1, &plan) == 0);
+    check(mlc_merge_rows(plan, rows, (const void *[]){b}, base, base) == 0);
     mlc_merge_free(plan);
 }
 

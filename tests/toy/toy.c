@@ -138,11 +138,8 @@ static int
 toy_lookup(struct mlc_domain *d, const char *path, const struct stat *local,
            struct mlc_ask *ask, struct mlc_entry *ret)
 {
-    if (strcmp(path, "made") == 0 && (!local || S_ISDIR(local->st_mode))) {
-        ret->kind = MLC_KIND_DIR;
-        ret->ttl_ms = MLC_TTL_FOREVER;
-        return 0;
-    }
+    if (strcmp(path, "made") == 0 && (!local || S_ISDIR(local->st_mode)))
+        return mlc_entry_dir(0, MLC_TTL_FOREVER, ret);
     if (local)
         return 0; /* MLC_KIND_LOCAL: what is on disk wins */
     if (strcmp(path, "made/hello.txt") == 0)

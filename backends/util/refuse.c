@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "backends/format/refuse.h"
+#include "backends/util/refuse.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,17 +10,17 @@
 #include "backends/util/parse.h"
 
 int
-mlc_refuse(char **ret_err, const char *fmt, ...)
+mlc_refuse_as(int r, char **ret_err, const char *fmt, ...)
 {
     va_list ap;
 
     if (!ret_err)
-        return -EBADMSG;
+        return r;
     va_start(ap, fmt);
     if (vasprintf(ret_err, fmt, ap) < 0)
         *ret_err = NULL;
     va_end(ap);
     if (*ret_err)
         mlc_mask_control(*ret_err, strlen(*ret_err));
-    return -EBADMSG;
+    return r;
 }
