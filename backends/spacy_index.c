@@ -254,7 +254,7 @@ build(const struct mlc_spacy_wheel *w, struct mlc_spacy_parts *p,
 static void
 trim_tail(struct mlc_spacy_index *x)
 {
-    uint64_t from = (x->tail_from + MLC_PIECE - 1) / MLC_PIECE * MLC_PIECE;
+    uint64_t from = (x->tail_from + MLC_BUFFER - 1) / MLC_BUFFER * MLC_BUFFER;
     size_t gone;
 
     if (from >= x->size) {

@@ -196,20 +196,20 @@ put_tail(struct mlc_spacy *s, const struct mlc_spacy_index *x,
 
     if (!x->tail)
         return;
-    for (uint64_t i = x->tail_from / MLC_PIECE; i < n; i++) {
-        size_t len = (size_t)(x->size - i * MLC_PIECE);
+    for (uint64_t i = x->tail_from / MLC_BUFFER; i < n; i++) {
+        size_t len = (size_t)(x->size - i * MLC_BUFFER);
         void *piece;
 
-        if (len > MLC_PIECE)
-            len = MLC_PIECE;
-        if (i * MLC_PIECE < x->tail_from || mlc_object_has(wheel, i))
+        if (len > MLC_BUFFER)
+            len = MLC_BUFFER;
+        if (i * MLC_BUFFER < x->tail_from || mlc_object_has(wheel, i))
             continue;
-        piece = mlc_budget_take_piece(s->d->cache->budget);
+        piece = mlc_budget_take_buffer(s->d->cache->budget);
         if (!piece)
             return;
-        memcpy(piece, x->tail + (i * MLC_PIECE - x->tail_from), len);
+        memcpy(piece, x->tail + (i * MLC_BUFFER - x->tail_from), len);
         if (mlc_object_put_piece(wheel, i, piece, len) < 0)
-            mlc_budget_give_piece(s->d->cache->budget, piece);
+            mlc_budget_give_buffer(s->d->cache->budget, piece);
     }
 }
 
@@ -341,10 +341,10 @@ write_piece(void *arg, const void *data, size_t len)
         size_t n;
 
         /* The last one stays until all was found right. */
-        if (k->fill == MLC_PIECE)
+        if (k->fill == MLC_BUFFER)
             r = put(k);
         while (r == 0 && !k->piece) {
-            k->piece = mlc_budget_take_piece(budget);
+            k->piece = mlc_budget_take_buffer(budget);
             if (!k->piece && is_stopping(k->u))
                 r = -ECANCELED;
             else if (!k->piece)
@@ -352,7 +352,7 @@ write_piece(void *arg, const void *data, size_t len)
         }
         if (r < 0)
             break;
-        n = MLC_PIECE - k->fill < len ? MLC_PIECE - k->fill : len;
+        n = MLC_BUFFER - k->fill < len ? MLC_BUFFER - k->fill : len;
         memcpy((char *)k->piece + k->fill, p, n);
         k->fill += n;
         p += n;
@@ -405,7 +405,7 @@ unpack(struct mlc_spacy_unpack *u, char *ret_why)
     if (r == 0)
         r = put(&k);
     if (k.piece)
-        mlc_budget_give_piece(u->s->d->cache->budget, k.piece);
+        mlc_budget_give_buffer(u->s->d->cache->budget, k.piece);
     mlc_digest_free(k.digest);
     return r;
 }
@@ -574,15 +574,15 @@ need_range(struct mlc_spacy_unpack *u)
     /* Piece by piece: all of a long range at once would be as many wishes,
      * each of which gets a connection. */
     while (u->off < u->m->end) {
-        uint64_t piece = u->off / MLC_PIECE;
-        uint64_t len = MLC_PIECE - u->off % MLC_PIECE;
+        uint64_t piece = u->off / MLC_BUFFER;
+        uint64_t len = MLC_BUFFER - u->off % MLC_BUFFER;
         uint64_t from = u->off;
 
         if (len > u->m->end - u->off)
             len = u->m->end - u->off;
         /* In its turn: whatever comes next is waited for. */
         if (!mlc_object_has(u->wheel, piece) && comes_in_turn(u, piece))
-            from = mlc_object_next_missing(u->wheel, 0) * MLC_PIECE;
+            from = mlc_object_next_missing(u->wheel, 0) * MLC_BUFFER;
         r = mlc_object_want(u->wheel, from, from == u->off ? (size_t)len : 1,
                             &ask);
         if (r < 0)

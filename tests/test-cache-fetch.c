@@ -18,7 +18,7 @@
 #include "tests/http-server.h"
 #include "tests/object-reader.h"
 
-#define SIZE    (13 * MLC_PIECE + 4321)
+#define SIZE    (13 * MLC_BUFFER + 4321)
 #define TIMEOUT 4000
 
 struct fixture {
@@ -127,7 +127,7 @@ setup(void **state)
 
     if (!f)
         return -1;
-    bench_init(&f->bench, 64 * MLC_PIECE);
+    bench_init(&f->bench, 64 * MLC_BUFFER);
     f->size = SIZE;
     f->bytes = make_bytes(f->size, 3);
     f->answer = answer_well;
@@ -294,7 +294,7 @@ answer_head_then_hang(struct fixture *f, struct http_call *c, uint64_t from,
     if (from > 0)
         return answer_well(f, c, from, to);
     send_head(f, c, from, to, "");
-    send_part(f, c, from, MLC_PIECE);
+    send_part(f, c, from, MLC_BUFFER);
     return hang(f, c);
 }
 
@@ -305,7 +305,7 @@ seek_gets_a_stream_of_its_own(void **state)
     struct mlc_object *obj;
     uint8_t buf[100];
 
-    f->size = 100 * MLC_PIECE;
+    f->size = 100 * MLC_BUFFER;
     free(f->bytes);
     f->bytes = make_bytes(f->size, 5);
     f->answer = answer_head_then_hang;
@@ -348,9 +348,9 @@ demand_brings_little_more_than_is_read(void **state)
 
     f->conf.is_whole = false;
     obj = get_object(f);
-    assert_int_equal(read_object(obj, 7 * MLC_PIECE, buf, 100), 0);
-    assert_memory_equal(buf, f->bytes + 7 * MLC_PIECE, 100);
-    assert_true(f->sent <= 2 * MLC_PIECE);
+    assert_int_equal(read_object(obj, 7 * MLC_BUFFER, buf, 100), 0);
+    assert_memory_equal(buf, f->bytes + 7 * MLC_BUFFER, 100);
+    assert_true(f->sent <= 2 * MLC_BUFFER);
     assert_int_equal(compare_object(obj, f->bytes, 0, 100000), 0);
     assert_int_equal(f->sent, f->size);
     bench_wait_published(&f->bench, 1);
@@ -366,11 +366,11 @@ small_budget_is_enough(void **state)
 
     /* Two pieces are left for the transfer. */
     for (size_t i = 0; i < 62; i++)
-        taken[i] = mlc_budget_take_piece(f->bench.budget);
+        taken[i] = mlc_budget_take_buffer(f->bench.budget);
     obj = get_object(f);
     assert_int_equal(compare_object(obj, f->bytes, 0, 100000), 0);
     for (size_t i = 0; i < 62; i++)
-        mlc_budget_give_piece(f->bench.budget, taken[i]);
+        mlc_budget_give_buffer(f->bench.budget, taken[i]);
     bench_wait_published(&f->bench, 1);
     put_away(obj);
 }
@@ -449,7 +449,7 @@ answer_stall_once(struct fixture *f, struct http_call *c, uint64_t from,
     if (call_number(f) > 1)
         return answer_well(f, c, from, to);
     send_head(f, c, from, to, "");
-    send_part(f, c, from, from + MLC_PIECE + 7);
+    send_part(f, c, from, from + MLC_BUFFER + 7);
     return hang(f, c);
 }
 
@@ -482,8 +482,8 @@ ignored_range_is_never_put_at_the_wrong_place(void **state)
     f->answer = answer_without_ranges;
     f->conf.is_whole = false; /* so that it begins in the middle */
     obj = get_object(f);
-    assert_int_equal(read_object(obj, 9 * MLC_PIECE, buf, 100), 0);
-    assert_memory_equal(buf, f->bytes + 9 * MLC_PIECE, 100);
+    assert_int_equal(read_object(obj, 9 * MLC_BUFFER, buf, 100), 0);
+    assert_memory_equal(buf, f->bytes + 9 * MLC_BUFFER, 100);
     assert_int_equal(compare_object(obj, f->bytes, 0, 100000), 0);
     bench_wait_published(&f->bench, 1);
     put_away(obj);
@@ -509,8 +509,8 @@ answer_expiring(struct fixture *f, struct http_call *c, uint64_t from,
     }
     sscanf(c->path, "/cdn?%u", &n);
     pthread_mutex_lock(&f->lock);
-    if (n == f->limit && n < 3 && to - from > 3 * MLC_PIECE) {
-        to = from + 3 * MLC_PIECE; /* then it has expired */
+    if (n == f->limit && n < 3 && to - from > 3 * MLC_BUFFER) {
+        to = from + 3 * MLC_BUFFER; /* then it has expired */
         f->limit++;
     } else if (n != f->limit) {
         n = 0;
@@ -690,7 +690,7 @@ answer_changing(struct fixture *f, struct http_call *c, uint64_t from,
         return true;
     }
     send_head(f, c, from, to, "ETag: \"old\"\r\n");
-    send_part(f, c, from, from + 4 * MLC_PIECE + 5);
+    send_part(f, c, from, from + 4 * MLC_BUFFER + 5);
     return false;
 }
 

@@ -19,7 +19,7 @@
 #include "tests/object-reader.h"
 
 #define N_PIECES 6
-#define SIZE     (5 * MLC_PIECE + 1000)
+#define SIZE     (5 * MLC_BUFFER + 1000)
 
 /* --- a feed that brings what is wanted, at once -------------------------- */
 
@@ -56,12 +56,12 @@ struct fixture {
 static bool
 toy_put(struct toy *t, struct mlc_object *obj, uint64_t index)
 {
-    size_t off = index * MLC_PIECE;
-    size_t len = t->size - off < MLC_PIECE ? t->size - off : MLC_PIECE;
+    size_t off = index * MLC_BUFFER;
+    size_t len = t->size - off < MLC_BUFFER ? t->size - off : MLC_BUFFER;
     uint8_t *piece;
     int r;
 
-    piece = mlc_budget_take_piece(t->budget);
+    piece = mlc_budget_take_buffer(t->budget);
     assert_non_null(piece);
     memcpy(piece, t->bytes + off, len);
     pthread_mutex_lock(&t->lock);
@@ -71,7 +71,7 @@ toy_put(struct toy *t, struct mlc_object *obj, uint64_t index)
     pthread_mutex_unlock(&t->lock);
     r = mlc_object_put_piece(obj, index, piece, len);
     if (r < 0)
-        mlc_budget_give_piece(t->budget, piece);
+        mlc_budget_give_buffer(t->budget, piece);
     if (r == -EAGAIN) {
         pthread_mutex_lock(&t->lock);
         t->puts[index]--;
@@ -209,7 +209,7 @@ setup(void **state)
 
     if (!f)
         return -1;
-    bench_init(&f->bench, 64 * MLC_PIECE);
+    bench_init(&f->bench, 64 * MLC_BUFFER);
     f->bytes = make_bytes(SIZE, 7);
     f->spec = (struct mlc_object_spec){
         .key = "test/one",
@@ -281,7 +281,7 @@ git_digest_and_none_work_too(void **state)
     mlc_digest_free(s);
     toy_init(t, f);
     obj = get_open(f, t);
-    assert_int_equal(compare_object(obj, f->bytes, 0, MLC_PIECE), 0);
+    assert_int_equal(compare_object(obj, f->bytes, 0, MLC_BUFFER), 0);
     bench_wait_published(&f->bench, 1);
     put_away(obj);
 
@@ -290,7 +290,7 @@ git_digest_and_none_work_too(void **state)
     f->spec.home = "two";
     toy_init(t, f);
     obj = get_open(f, t);
-    assert_int_equal(compare_object(obj, f->bytes, 0, MLC_PIECE), 0);
+    assert_int_equal(compare_object(obj, f->bytes, 0, MLC_BUFFER), 0);
     bench_wait_published(&f->bench, 2);
     assert_true(bench_file_is(&f->bench, "two", f->bytes, SIZE));
     put_away(obj);
@@ -324,14 +324,15 @@ restart_resumes_without_fetching_twice(void **state)
     toy_init(t, f);
     obj = get_open(f, t);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
-    assert_int_equal(read_object(obj, 3 * MLC_PIECE, buf, 10), 0);
+    assert_int_equal(read_object(obj, 3 * MLC_BUFFER, buf, 10), 0);
     put_away(obj);
     assert_int_equal(mlc_store_present(f->bench.store, "test/one"),
-                     2 * MLC_PIECE);
+                     2 * MLC_BUFFER);
     restart(f);
-    assert_true(mlc_store_present(f->bench.store, "test/one") >= 2 * MLC_PIECE);
+    assert_true(mlc_store_present(f->bench.store, "test/one") >=
+                2 * MLC_BUFFER);
     obj = get_open(f, t);
-    assert_int_equal(mlc_object_present(obj), 2 * MLC_PIECE);
+    assert_int_equal(mlc_object_present(obj), 2 * MLC_BUFFER);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
     assert_int_equal(toy_n_puts(t), N_PIECES);
     bench_wait_published(&f->bench, 1);
@@ -350,7 +351,7 @@ all_there_after_a_restart_is_published_unasked(void **state)
     obj = get_open(f, t);
     /* The last piece stays out, then comes while nobody lets it be checked. */
     for (uint64_t i = 0; i < N_PIECES - 1; i++)
-        assert_int_equal(read_object(obj, i * MLC_PIECE, buf, 10), 0);
+        assert_int_equal(read_object(obj, i * MLC_BUFFER, buf, 10), 0);
     put_away(obj);
     restart(f);
     obj = get_open(f, t);
@@ -373,18 +374,18 @@ damaged_piece_is_fetched_again(void **state)
     toy_init(t, f);
     obj = get_open(f, t);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
-    assert_int_equal(read_object(obj, 2 * MLC_PIECE, buf, 10), 0);
+    assert_int_equal(read_object(obj, 2 * MLC_BUFFER, buf, 10), 0);
     put_away(obj);
     bench_stop(&f->bench);
     fd = bench_open_object(&f->bench, ".data");
     assert_true(fd >= 0);
-    assert_int_equal(pread(fd, buf, 1, 2 * MLC_PIECE + 5), 1);
+    assert_int_equal(pread(fd, buf, 1, 2 * MLC_BUFFER + 5), 1);
     buf[0] ^= 0x10;
-    assert_int_equal(pwrite(fd, buf, 1, 2 * MLC_PIECE + 5), 1);
+    assert_int_equal(pwrite(fd, buf, 1, 2 * MLC_BUFFER + 5), 1);
     close(fd);
     bench_start(&f->bench);
     obj = get_open(f, t);
-    assert_int_equal(compare_object(obj, f->bytes, MLC_PIECE, 50000), 0);
+    assert_int_equal(compare_object(obj, f->bytes, MLC_BUFFER, 50000), 0);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
     assert_int_equal(t->puts[0], 1);
     assert_int_equal(t->puts[2], 2);
@@ -505,8 +506,8 @@ last_piece_to_arrive_is_withheld(void **state)
     obj = get_open(f, t);
     for (uint64_t i = 0; i < N_PIECES; i++)
         if (i != 2)
-            assert_int_equal(read_object(obj, i * MLC_PIECE, buf, 10), 0);
-    assert_int_equal(read_object(obj, 2 * MLC_PIECE, buf, 10), -EIO);
+            assert_int_equal(read_object(obj, i * MLC_BUFFER, buf, 10), 0);
+    assert_int_equal(read_object(obj, 2 * MLC_BUFFER, buf, 10), -EIO);
     put_away(obj);
 }
 
@@ -700,7 +701,7 @@ dead_waiter_has_no_claim(void **state)
     assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), NONE);
     assert_int_equal(t->n_wants, 0);
     ask.only_known = false;
-    assert_int_equal(mlc_object_want(obj, 2 * MLC_PIECE, 1, &ask), -EAGAIN);
+    assert_int_equal(mlc_object_want(obj, 2 * MLC_BUFFER, 1, &ask), -EAGAIN);
     assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), 2);
     assert_int_equal(mlc_object_next_wanted(obj, 3, N_PIECES), NONE);
     assert_int_equal(t->n_wants, 1);
@@ -727,7 +728,7 @@ failure_is_told_and_remembered_for_its_range(void **state)
     mlc_object_fail(obj, 0, 2, -EACCES);
     assert_int_equal(w->n_wakes, 1);
     assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EACCES);
-    assert_int_equal(mlc_object_want(obj, 2 * MLC_PIECE, 1, &ask), -EAGAIN);
+    assert_int_equal(mlc_object_want(obj, 2 * MLC_BUFFER, 1, &ask), -EAGAIN);
     /* What arrives after all is given. */
     toy_put(t, obj, 0);
     assert_int_equal(read_object(obj, 0, &byte, 1), 0);
@@ -744,15 +745,15 @@ what_is_on_disk_does_not_fail_with_the_rest(void **state)
 
     toy_init(t, f);
     obj = get_open(f, t);
-    assert_int_equal(read_object(obj, 3 * MLC_PIECE, &byte, 1), 0);
+    assert_int_equal(read_object(obj, 3 * MLC_BUFFER, &byte, 1), 0);
     put_away(obj);
     /* Now it has to be checked before it is believed. */
     t->is_silent = true;
     obj = get_open(f, t);
     mlc_object_fail(obj, 0, N_PIECES, -ENOSPC);
-    assert_int_equal(read_object(obj, 3 * MLC_PIECE, &byte, 1), 0);
-    assert_int_equal(byte, f->bytes[3 * MLC_PIECE]);
-    assert_int_equal(read_object(obj, 2 * MLC_PIECE, &byte, 1), -ENOSPC);
+    assert_int_equal(read_object(obj, 3 * MLC_BUFFER, &byte, 1), 0);
+    assert_int_equal(byte, f->bytes[3 * MLC_BUFFER]);
+    assert_int_equal(read_object(obj, 2 * MLC_BUFFER, &byte, 1), -ENOSPC);
     put_away(obj);
 }
 
@@ -789,11 +790,11 @@ full_disk_is_an_error_that_passes(void **state)
     obj = get_open(f, t);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     low = old;
-    low.rlim_cur = 2 * MLC_PIECE;
+    low.rlim_cur = 2 * MLC_BUFFER;
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
-    r = read_object(obj, 3 * MLC_PIECE, buf, 10);
+    r = read_object(obj, 3 * MLC_BUFFER, buf, 10);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     assert_int_equal(r, -EFBIG); /* the limit's way to say ENOSPC */
     do {

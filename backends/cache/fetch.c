@@ -126,9 +126,9 @@ static void fetch_run(struct fetch *f, struct mlc_object *obj);
 static size_t
 piece_len(struct mlc_object *obj, uint64_t index)
 {
-    uint64_t left = mlc_object_size(obj) - index * MLC_PIECE;
+    uint64_t left = mlc_object_size(obj) - index * MLC_BUFFER;
 
-    return left < MLC_PIECE ? (size_t)left : MLC_PIECE;
+    return left < MLC_BUFFER ? (size_t)left : MLC_BUFFER;
 }
 
 static uint64_t
@@ -151,7 +151,7 @@ stream_free(struct stream *s)
     struct mlc_object *obj = s->obj;
 
     if (s->piece)
-        mlc_budget_give_piece(s->f->conf.budget, s->piece);
+        mlc_budget_give_buffer(s->f->conf.budget, s->piece);
     free(s->url);
     free(s->bearer);
     free(s);
@@ -185,7 +185,7 @@ static void
 drop_carry_locked(struct fetch *f)
 {
     if (f->carry)
-        mlc_budget_give_piece(f->conf.budget, f->carry);
+        mlc_budget_give_buffer(f->conf.budget, f->carry);
     f->carry = NULL;
 }
 
@@ -440,12 +440,12 @@ stream_begin_piece(struct stream *s)
         if (!f->no_ranges)
             return stream_end(s, OUT_ENOUGH, -EALREADY);
         if (s->piece)
-            mlc_budget_give_piece(f->conf.budget, s->piece);
+            mlc_budget_give_buffer(f->conf.budget, s->piece);
         s->piece = NULL;
         return 0;
     }
     if (!s->piece)
-        s->piece = mlc_budget_take_piece(f->conf.budget);
+        s->piece = mlc_budget_take_buffer(f->conf.budget);
     return s->piece ? 0 : -EAGAIN;
 }
 
@@ -695,7 +695,7 @@ reach_locked(struct fetch *f, struct mlc_object *obj, const struct stream *s)
 {
     /* Half a second's worth: a new connection would hardly be faster, and
      * what the old one has under way would be lost. */
-    uint64_t reach = f->rate / 2 / MLC_PIECE;
+    uint64_t reach = f->rate / 2 / MLC_BUFFER;
 
     if (reach < REACH)
         reach = REACH;
@@ -748,7 +748,7 @@ range_end_locked(struct fetch *f, struct mlc_object *obj, uint64_t first)
         /* Leaves something for another connection, at no cost: to cut an
          * answer short loses the megabytes that are under way, so ranges are
          * bounded from the start, to a second's worth. */
-        cap = f->rate / MLC_PIECE;
+        cap = f->rate / MLC_BUFFER;
         cap = cap < RANGE_MIN ? RANGE_MIN : min_u64(cap, RANGE_MAX);
         end = min_u64(end, first + cap);
     }
@@ -952,8 +952,8 @@ stream_new_locked(struct fetch *f, struct mlc_object *obj, uint64_t first,
     s->q.netrc = f->netrc;
     /* A small file comes whole: not every server has ranges of those. */
     s->q.has_range = mlc_object_n_pieces(obj) > 1 || s->fill > 0;
-    s->q.range_from = first * MLC_PIECE + s->fill;
-    s->q.range_to = min_u64(end * MLC_PIECE, mlc_object_size(obj));
+    s->q.range_from = first * MLC_BUFFER + s->fill;
+    s->q.range_to = min_u64(end * MLC_BUFFER, mlc_object_size(obj));
     s->q.connect_ms = min_ms(CONNECT_MS, left);
     s->q.stall_ms = min_ms(STALL_MS, min_ms(f->conf.timeout_ms / 2, left));
     if (s->q.stall_ms < 1)
@@ -1053,7 +1053,7 @@ take_head(struct fetch *f, struct mlc_object *obj)
     head = f->get_head(f->arg, f->content, &len);
     if (!head || len >= piece_len(obj, 0))
         return;
-    piece = mlc_budget_take_piece(f->conf.budget);
+    piece = mlc_budget_take_buffer(f->conf.budget);
     if (!piece)
         return;
     memcpy(piece, head, len);

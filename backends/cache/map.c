@@ -74,7 +74,7 @@ mlc_map_write_head(int fd, const char *key, uint64_t size,
     memset(&h, 0, sizeof(h));
     memcpy(h.magic, map_magic, sizeof(h.magic));
     h.format = MAP_FORMAT;
-    h.piece_size = (uint32_t)MLC_PIECE;
+    h.piece_size = (uint32_t)MLC_BUFFER;
     h.size = size;
     h.key_len = (uint32_t)key_len;
     h.validator_len = (uint32_t)validator_len;
@@ -105,7 +105,7 @@ mlc_map_read_head(int fd, const uint8_t *name, uint64_t *ret_size,
     checksum = h.checksum;
     h.checksum = 0;
     if (XXH3_64bits(&h, sizeof(h)) != checksum || h.format != MAP_FORMAT ||
-        h.piece_size != MLC_PIECE || h.key_len > MAP_KEY_MAX ||
+        h.piece_size != MLC_BUFFER || h.key_len > MAP_KEY_MAX ||
         h.validator_len > MAP_TEXT_MAX - h.key_len)
         return -EBADMSG;
     key = strndup(h.text, h.key_len);

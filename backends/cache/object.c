@@ -65,7 +65,7 @@ mlc_object_new(struct mlc_store *s, const struct mlc_object_spec *spec,
     memcpy(obj->name, name, MLC_NAME_LEN);
     obj->size = spec->size;
     obj->content = spec->content;
-    obj->n_pieces = spec->size / MLC_PIECE + (spec->size % MLC_PIECE ? 1 : 0);
+    obj->n_pieces = spec->size / MLC_BUFFER + (spec->size % MLC_BUFFER ? 1 : 0);
     obj->digest = spec->digest;
     obj->map_fd = -1;
     obj->withheld = MLC_NO_PIECE;
@@ -112,7 +112,7 @@ mlc_object_free(struct mlc_object *obj)
     free(obj->validator);
     free(obj->pieces);
     while (obj->n_warm > 0)
-        mlc_budget_give_piece(obj->store->budget, obj->warm[--obj->n_warm]);
+        mlc_budget_give_buffer(obj->store->budget, obj->warm[--obj->n_warm]);
     mlc_waiters_wake(obj->waiters);
     mlc_digest_free(obj->digest_state);
     while ((h = obj->homes)) {
@@ -314,9 +314,9 @@ next_waited_locked(const struct mlc_object *obj, uint64_t from, uint64_t to,
 size_t
 mlc_piece_len(const struct mlc_object *obj, uint64_t index)
 {
-    uint64_t left = obj->size - index * MLC_PIECE;
+    uint64_t left = obj->size - index * MLC_BUFFER;
 
-    return left < MLC_PIECE ? (size_t)left : MLC_PIECE;
+    return left < MLC_BUFFER ? (size_t)left : MLC_BUFFER;
 }
 
 /* Looks for the files of an earlier run.  1: their pieces are in 'pieces';
@@ -518,7 +518,7 @@ read_piece(struct mlc_object *obj, uint64_t index,
 {
     uint8_t chunk[READ_CHUNK];
     size_t left = mlc_piece_len(obj, index);
-    uint64_t off = index * MLC_PIECE;
+    uint64_t off = index * MLC_BUFFER;
     int fd = atomic_load(&obj->fd);
     int r;
 
@@ -752,7 +752,7 @@ drop_warm(struct mlc_object *obj)
     obj->n_warm = 0;
     pthread_mutex_unlock(&obj->lock);
     while (n > 0)
-        mlc_budget_give_piece(obj->store->budget, warm[--n]);
+        mlc_budget_give_buffer(obj->store->budget, warm[--n]);
 }
 
 static int
@@ -763,7 +763,7 @@ digest_piece(struct mlc_object *obj, uint64_t index, void *warm)
     if (!warm)
         return read_piece(obj, index, feed_digest, obj->digest_state);
     r = mlc_digest_update(obj->digest_state, warm, mlc_piece_len(obj, index));
-    mlc_budget_give_piece(obj->store->budget, warm);
+    mlc_budget_give_buffer(obj->store->budget, warm);
     return r;
 }
 
@@ -808,8 +808,8 @@ step_piece(struct mlc_object *obj)
      * little left to wait for. */
     if ((i + 1) % WRITEBACK_PIECES == 0)
         (void)sync_file_range(atomic_load(&obj->fd),
-                              (off_t)((i + 1 - WRITEBACK_PIECES) * MLC_PIECE),
-                              (off_t)(WRITEBACK_PIECES * MLC_PIECE),
+                              (off_t)((i + 1 - WRITEBACK_PIECES) * MLC_BUFFER),
+                              (off_t)(WRITEBACK_PIECES * MLC_BUFFER),
                               SYNC_FILE_RANGE_WRITE);
     pthread_mutex_lock(&obj->lock);
     obj->digest_next = i + 1;
@@ -1014,8 +1014,8 @@ mlc_object_want(struct mlc_object *obj, uint64_t off, size_t len,
         goto out;
     if (len > obj->size - off)
         len = (size_t)(obj->size - off);
-    first = off / MLC_PIECE;
-    last = (off + len - 1) / MLC_PIECE;
+    first = off / MLC_BUFFER;
+    last = (off + len - 1) / MLC_BUFFER;
     if (obj->state == MLC_OBJECT_WHOLE)
         goto out;
     r = recent_failure_locked(obj, first, last);
@@ -1205,7 +1205,7 @@ static int
 write_piece(struct mlc_object *obj, const struct mlc_write *w)
 {
     const char *p = w->piece;
-    uint64_t off = w->index * MLC_PIECE;
+    uint64_t off = w->index * MLC_BUFFER;
     size_t left = w->len;
     int fd = atomic_load(&obj->fd);
 
@@ -1271,7 +1271,7 @@ write_run(struct mlc_job *job)
         obj->is_put_refused = false;
     pthread_mutex_unlock(&obj->lock);
 
-    mlc_budget_give_piece(s->budget, piece);
+    mlc_budget_give_buffer(s->budget, piece);
     if (is_first_error && r != -ECANCELED) {
         errno = -r;
         mlc_log_err(r, "%s: cannot be written to the cache: %m", obj->label);
@@ -1339,7 +1339,7 @@ mlc_object_put_piece(struct mlc_object *obj, uint64_t index, void *piece,
     mlc_object_touch(obj);
     atomic_fetch_add(&s->bytes_fetched, len);
     if (r > 0)
-        mlc_budget_give_piece(s->budget, piece);
+        mlc_budget_give_buffer(s->budget, piece);
     else
         mlc_pool_submit(s->pool, MLC_LANE_QUICK, &w->job);
     return 0;
