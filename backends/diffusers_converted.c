@@ -511,7 +511,8 @@ dc_open(struct mlc_domain *d)
 
     dc->d = d;
     if (d->privfd >= 0 && !d->is_read_only) {
-        r = mlc_kept_new(d->privfd, KEPT, MAX_KEPT, &dc->kept);
+        r = mlc_kept_new(d->privfd, KEPT, MAX_KEPT, d->cache->evictor,
+                         &dc->kept);
         if (r < 0) /* computed each time, then */
             mlc_warn("%s/: can't be used: %s", KEPT, strerror(-r));
     }

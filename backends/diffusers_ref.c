@@ -16,6 +16,7 @@
 #include <linux/openat2.h>
 
 #include "backends/cache/cache.h"
+#include "backends/cache/ledger.h"
 #include "backends/cache/object.h"
 #include "backends/cache/source.h"
 #include "backends/hf_path.h"
@@ -752,19 +753,30 @@ mlc_found_done(struct mlc_found *f)
 /* --- bytes --------------------------------------------------------------- */
 
 static int
-open_on_disk(const struct mlc_found *f)
+open_in_domain(const struct mlc_found *f, int flags)
 {
-    const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
     const struct mlc_base *base;
+    struct stat st;
     const char *rel;
     int fd;
 
-    if (f->domain) {
-        if (f->kind == MLC_KIND_PRIVATE)
-            return mlc_open_beneath(f->domain->privfd, f->text, flags, 0);
-        base = mlc_domain_base(f->domain, f->path, &rel);
-        return mlc_open_beneath(base->fd, rel, flags, 0);
-    }
+    base = mlc_domain_base(f->domain, f->path, &rel);
+    fd = f->kind == MLC_KIND_PRIVATE
+             ? mlc_open_beneath(f->domain->privfd, f->text, flags, 0)
+             : mlc_open_beneath(base->fd, rel, flags, 0);
+    if (fd >= 0 && f->domain->store && fstat(fd, &st) == 0)
+        mlc_ledger_opened(mlc_store_ledger(f->domain->store), &st);
+    return fd;
+}
+
+static int
+open_on_disk(const struct mlc_found *f)
+{
+    const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    int fd;
+
+    if (f->domain)
+        return open_in_domain(f, flags);
     /* No link was met on the way when it was found, and none is followed now:
      * it could lead into the mount. */
     fd = (int)syscall(SYS_openat2, AT_FDCWD, f->path,

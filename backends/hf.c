@@ -813,6 +813,7 @@ hf_open(struct mlc_domain *d)
 {
     struct mlc_hf *hf = d->priv;
     size_t len;
+    int r;
 
     hf->d = d;
     hf->endpoint = strdup(mlc_opt_str(d->options, "hf_endpoint"));
@@ -833,7 +834,8 @@ hf_open(struct mlc_domain *d)
         mlc_info("hf: HF_HUB_OFFLINE is for clients, ignored here (-o offline "
                  "is for the mount)");
     mlc_hf_repos_scan(hf);
-    return mlc_hf_tokens_init(hf);
+    r = mlc_hf_evict_init(hf);
+    return r < 0 ? r : mlc_hf_tokens_init(hf);
 }
 
 static void

@@ -299,4 +299,9 @@ bool mlc_hf_is_bad(struct mlc_hf *hf, const struct mlc_hf_path *p, ino_t ino);
 void mlc_hf_forget_bad(struct mlc_hf *hf, const struct mlc_hf_path *p);
 void mlc_hf_verifies_free(struct mlc_hf *hf);
 
+/* --- hf_evict.c ------------------------------------------------------- */
+
+/* Names the blobs to the engine; 0 or -ENOSPC. */
+int mlc_hf_evict_init(struct mlc_hf *hf);
+
 #endif

@@ -24,7 +24,6 @@
 #define MAX_REF_DEPTH 8
 
 MLC_DEFINE_CLEANUP(json, json_t *, json_decref);
-MLC_DEFINE_CLEANUP(dir, DIR *, closedir);
 
 /* --- in memory ------------------------------------------------------- */
 
@@ -202,29 +201,18 @@ mlc_hf_ref_read(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *rev,
     return 0;
 }
 
-static DIR *
-open_dir(int dirfd, const char *rel)
-{
-    int fd = mlc_open_beneath(dirfd, rel, O_RDONLY | O_DIRECTORY, 0);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-
-    if (fd >= 0 && !dir)
-        close(fd);
-    return dir;
-}
-
 static void
 read_refs(struct mlc_hf *hf, struct mlc_hf_repo *repo,
           const struct mlc_hf_path *p, const char *prefix, unsigned depth)
 {
     mlc_autofree char *rel = NULL;
-    __attribute__((cleanup(mlc_cleanup_dir))) DIR *dir = NULL;
+    mlc_autodir DIR *dir = NULL;
     struct dirent *e;
     int dirfd;
 
     rel = mlc_hf_on_disk(hf, &dirfd, p->folder, "refs%s%s", *prefix ? "/" : "",
                          prefix);
-    dir = rel ? open_dir(dirfd, rel) : NULL;
+    dir = rel ? mlc_opendir_beneath(dirfd, rel) : NULL;
     while (dir && (e = readdir(dir))) {
         mlc_autofree char *rev = NULL;
         mlc_autofree char *path = NULL;
@@ -267,13 +255,13 @@ read_snapshots(struct mlc_hf *hf, struct mlc_hf_repo *repo,
                const struct mlc_hf_path *p)
 {
     mlc_autofree char *rel = NULL;
-    __attribute__((cleanup(mlc_cleanup_dir))) DIR *dir = NULL;
+    mlc_autodir DIR *dir = NULL;
     struct dirent *e;
     struct stat st;
     int fd;
 
     rel = mlc_hf_on_disk(hf, &fd, p->folder, "snapshots");
-    dir = rel ? open_dir(fd, rel) : NULL;
+    dir = rel ? mlc_opendir_beneath(fd, rel) : NULL;
     while (dir && (e = readdir(dir)))
         if (mlc_is_hex(e->d_name, MLC_HF_SHA_LEN) &&
             fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -588,10 +576,10 @@ remove_private(struct mlc_hf *hf, const char *folder)
         return;
     for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
         mlc_autofree char *rel = mlc_hf_private(hf, folder, "%s", dirs[i]);
-        __attribute__((cleanup(mlc_cleanup_dir))) DIR *dir = NULL;
+        mlc_autodir DIR *dir = NULL;
         struct dirent *e;
 
-        dir = rel ? open_dir(hf->d->privfd, rel) : NULL;
+        dir = rel ? mlc_opendir_beneath(hf->d->privfd, rel) : NULL;
         while (dir && (e = readdir(dir)))
             if (e->d_type != DT_DIR)
                 unlinkat(dirfd(dir), e->d_name, 0);
@@ -702,10 +690,11 @@ mlc_hf_commit_since(struct mlc_hf *hf, const struct mlc_hf_path *p)
 void
 mlc_hf_repos_scan(struct mlc_hf *hf)
 {
-    __attribute__((cleanup(mlc_cleanup_dir))) DIR *dir = NULL;
+    mlc_autodir DIR *dir = NULL;
     struct dirent *e;
 
-    dir = hf->d->privfd < 0 ? NULL : open_dir(hf->d->privfd, hf->dir);
+    dir =
+        hf->d->privfd < 0 ? NULL : mlc_opendir_beneath(hf->d->privfd, hf->dir);
     while (dir && (e = readdir(dir))) {
         mlc_autofree char *path = mlc_path_join("hub", e->d_name);
         struct mlc_hf_path p;

@@ -791,6 +791,7 @@ spacy_open(struct mlc_domain *d)
 {
     struct mlc_spacy *s = d->priv;
     const char *minor = mlc_opt_str(d->options, "spacy_version");
+    int r;
 
     s->d = d;
     pthread_mutex_init(&s->lock, NULL);
@@ -804,7 +805,8 @@ spacy_open(struct mlc_domain *d)
     s->minor = minor ? strdup(minor) : NULL;
     if (!s->compat_url || !s->download_url || (minor && !s->minor))
         return -ENOMEM;
-    return mlc_spacy_table_load(s);
+    r = mlc_spacy_evict_init(s);
+    return r < 0 ? r : mlc_spacy_table_load(s);
 }
 
 static void

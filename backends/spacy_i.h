@@ -192,6 +192,9 @@ void mlc_spacy_whole_free(struct mlc_spacy_whole *g);
  * its sum was compared. */
 void mlc_spacy_tidy(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
                     struct mlc_spacy_index *x);
+/* 0, or -errno: what lies at a path of the domain. */
+int mlc_spacy_stat_home(struct mlc_spacy *s, const char *path,
+                        struct stat *ret);
 /* Does what lies at the file's home look as we would put it there? */
 bool mlc_spacy_is_as_put(const struct mlc_spacy_index *x,
                          const struct mlc_zip_member *m, const struct stat *st);
@@ -200,5 +203,10 @@ bool mlc_spacy_is_home(struct mlc_spacy *s, const struct mlc_spacy_index *x,
                        const struct mlc_zip_member *m);
 /* Is the version the one whose files stand directly in NAME/? */
 bool mlc_spacy_is_shown(struct mlc_spacy *s, const struct mlc_spacy_wheel *w);
+
+/* --- spacy_evict.c -------------------------------------------------------- */
+
+/* Names the models to the engine; 0 or -ENOSPC. */
+int mlc_spacy_evict_init(struct mlc_spacy *s);
 
 #endif

@@ -49,9 +49,8 @@ mlc_spacy_is_as_put(const struct mlc_spacy_index *x,
                               st->st_mtim.tv_nsec / 1000000;
 }
 
-/* 0, or -errno: what lies at a path of the domain. */
-static int
-stat_home(struct mlc_spacy *s, const char *path, struct stat *ret)
+int
+mlc_spacy_stat_home(struct mlc_spacy *s, const char *path, struct stat *ret)
 {
     mlc_autoclose int fd = -1;
 
@@ -67,7 +66,8 @@ mlc_spacy_is_home(struct mlc_spacy *s, const struct mlc_spacy_index *x,
 {
     struct stat st;
 
-    return stat_home(s, m->name, &st) == 0 && mlc_spacy_is_as_put(x, m, &st);
+    return mlc_spacy_stat_home(s, m->name, &st) == 0 &&
+           mlc_spacy_is_as_put(x, m, &st);
 }
 
 /* --- the files, one after the other -------------------------------------- */
@@ -93,7 +93,7 @@ bring(struct mlc_spacy_whole *g, const struct mlc_zip_member *m)
 
     if (!g->obj) {
         /* What somebody put there hides it. */
-        if (stat_home(g->s, m->name, &st) == 0 ||
+        if (mlc_spacy_stat_home(g->s, m->name, &st) == 0 ||
             mlc_spacy_is_bad(g->s, g->w, m->name))
             return 0;
         r = mlc_spacy_file(g->s, g->w, g->x, m, &g->obj);
@@ -275,7 +275,7 @@ is_all_here(const struct mlc_spacy_whole *g)
         mlc_autofree char *key = NULL;
         struct stat st;
 
-        if (stat_home(g->s, m->name, &st) == 0)
+        if (mlc_spacy_stat_home(g->s, m->name, &st) == 0)
             continue;
         key = mlc_spacy_key(g->w, g->x, m->name);
         if (!key || mlc_store_present(g->s->d->store, key) < m->usize)

@@ -494,6 +494,7 @@ web_open(struct mlc_domain *d)
     struct mlc_web *web = d->priv;
     const char *token = getenv("CIVIT_AI_TOKEN");
     const char *stale = mlc_opt_str(d->options, "stale");
+    int r;
 
     web->d = d;
     web->log_fd = -1;
@@ -509,7 +510,8 @@ web_open(struct mlc_domain *d)
             return -ENOMEM;
     }
     web->netrc = find_netrc(d);
-    return mlc_web_index_open(web);
+    r = mlc_web_evict_init(web);
+    return r < 0 ? r : mlc_web_index_open(web);
 }
 
 static void

@@ -30,7 +30,8 @@
 #define MLC_WEB_N_HEADS    8
 #define MLC_WEB_ABSENT_MS  (INT64_C(5) * 60 * 1000)
 #define MLC_WEB_TTL_MS     1000
-#define MLC_WEB_BODY_PATH  40 /* "web/bodies/" + 16 hex digits */
+#define MLC_WEB_BODIES     "web/bodies" /* below privfd */
+#define MLC_WEB_BODY_PATH  40           /* "web/bodies/" + 16 hex digits */
 
 enum mlc_web_kind {
     MLC_WEB_FILE = 'F',
@@ -133,6 +134,9 @@ bool mlc_web_renew(struct mlc_web *web, const char *path, uint64_t gen,
                    int64_t now_ms);
 /* Forgets the path and frees its bytes.  gen not 0: only that generation. */
 void mlc_web_drop(struct mlc_web *web, const char *path, uint64_t gen);
+/* Forgets the path that has gen, and frees its bytes, unless they are still on
+ * their way, or open. */
+void mlc_web_drop_gen(struct mlc_web *web, uint64_t gen);
 /* The bytes of gen came home, or (is_dismissed) are not the origin's. */
 void mlc_web_mark(struct mlc_web *web, uint64_t gen, bool is_dismissed);
 void mlc_web_mark_checked(struct mlc_web *web, const char *path, uint64_t gen);
@@ -152,6 +156,8 @@ int mlc_web_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
 void mlc_web_sweep_if_due(struct mlc_web *web);
 uint64_t mlc_web_count(struct mlc_web *web);
 uint64_t mlc_web_new_gen(void);
+/* 16 hex digits and nothing else.  0 or -EINVAL. */
+int mlc_web_parse_gen(const char *text, uint64_t *ret);
 void mlc_web_body_path(uint64_t gen, char ret[MLC_WEB_BODY_PATH]);
 /* Where an object of gen is found; ret likewise. */
 void mlc_web_object_key(uint64_t gen, char ret[MLC_WEB_BODY_PATH]);
@@ -221,5 +227,10 @@ int mlc_web_stream_start(struct mlc_web *web, const char *path, const char *url,
 int mlc_web_stream_wait(struct mlc_web *web, const char *path,
                         struct mlc_ask *ask);
 void mlc_web_streams_free(struct mlc_web *web);
+
+/* --- web_evict.c ------------------------------------------------------ */
+
+/* Names the bodies to the engine; 0 or -ENOSPC. */
+int mlc_web_evict_init(struct mlc_web *web);
 
 #endif

@@ -23,6 +23,7 @@
 #include <xxhash.h>
 
 #include "backends/cache/cache.h"
+#include "backends/cache/evict.h"
 #include "backends/cache/object.h"
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
@@ -32,7 +33,6 @@
 #include "backends/util/path.h"
 
 #define LOG_PATH   "web/index"
-#define BODIES     "web/bodies"
 #define OBJECTS    "web/" /* of keys in the store */
 #define FIRST_LINE "mlcachefs web 1\n"
 #define MAX_LOG    ((size_t)1 << 30)
@@ -43,13 +43,6 @@
 #define STALE_KEPT_MS (INT64_C(7) * 24 * 3600 * 1000)
 #define MIN_SWEEP_MS  5000
 #define MAX_SWEEP_MS  (INT64_C(3600) * 1000)
-
-static inline void
-mlc_cleanup_dir(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
 
 /* --- small things ---------------------------------------------------- */
 
@@ -64,10 +57,23 @@ mlc_web_new_gen(void)
     return gen;
 }
 
+int
+mlc_web_parse_gen(const char *text, uint64_t *ret)
+{
+    uint8_t bytes[8];
+
+    if (!mlc_is_hex(text, 16) || mlc_parse_hex(text, bytes, 8) < 0)
+        return -EINVAL;
+    *ret = 0;
+    for (size_t i = 0; i < 8; i++)
+        *ret = *ret << 8 | bytes[i];
+    return 0;
+}
+
 void
 mlc_web_body_path(uint64_t gen, char ret[MLC_WEB_BODY_PATH])
 {
-    snprintf(ret, MLC_WEB_BODY_PATH, BODIES "/%016" PRIx64, gen);
+    snprintf(ret, MLC_WEB_BODY_PATH, MLC_WEB_BODIES "/%016" PRIx64, gen);
 }
 
 void
@@ -617,8 +623,13 @@ mlc_web_put(struct mlc_web *web, struct mlc_web_rec *rec)
         return r;
     }
     append_locked(web, copy);
-    if (old && old->gen != copy->gen)
+    if (old && old->gen && old->gen != copy->gen) {
         doom_locked(web, old->gen);
+        mlc_evict_removed(web->d->cache->evictor);
+    }
+    /* Others are counted as their pieces come. */
+    if (copy->is_stored)
+        mlc_evict_wrote(web->d->cache->evictor, copy->size);
     free_rec(old);
     return 0;
 }
@@ -654,20 +665,42 @@ mlc_web_drop(struct mlc_web *web, const char *path, uint64_t gen)
     free_rec(rec);
 }
 
+static struct mlc_web_rec *
+find_gen_locked(const struct mlc_web *web, uint64_t gen)
+{
+    for (size_t i = 0; i < web->n_recs; i++)
+        if (web->recs[i]->gen == gen)
+            return web->recs[i];
+    return NULL;
+}
+
+void
+mlc_web_drop_gen(struct mlc_web *web, uint64_t gen)
+{
+    struct mlc_web_rec *rec;
+
+    MLC_LOCK_SCOPE(&web->lock);
+    rec = find_gen_locked(web, gen);
+    if (!rec || !rec->is_whole || !free_bytes(web, gen))
+        return;
+    rec = take_locked(web, rec->path);
+    append_gone_locked(web, rec->path);
+    free_rec(rec);
+}
+
 void
 mlc_web_mark(struct mlc_web *web, uint64_t gen, bool is_dismissed)
 {
-    MLC_LOCK_SCOPE(&web->lock);
+    struct mlc_web_rec *rec;
 
-    for (size_t i = 0; i < web->n_recs; i++) {
-        if (web->recs[i]->gen != gen)
-            continue;
-        if (is_dismissed)
-            web->recs[i]->is_dismissed = true;
-        else
-            web->recs[i]->is_whole = true;
+    MLC_LOCK_SCOPE(&web->lock);
+    rec = find_gen_locked(web, gen);
+    if (rec && is_dismissed)
+        rec->is_dismissed = true;
+    else if (rec)
+        rec->is_whole = true;
+    if (rec)
         return;
-    }
     /* Replaced while it was on its way home. */
     if (!is_dismissed)
         doom_locked(web, gen);
@@ -751,6 +784,8 @@ sweep_run(struct mlc_job *job)
         rewrite_locked(web) < 0)
         mlc_warn("web: the index can't be written anew");
     web->is_sweeping = false;
+    if (n_gone > 0)
+        mlc_evict_removed(web->d->cache->evictor);
     if (n_gone > 0)
         mlc_debug("web", "%zu expired names swept", n_gone);
 }
@@ -862,13 +897,10 @@ compare_gens(const void *a, const void *b)
 static bool
 has_gen(const struct gens *gens, const char *text)
 {
-    uint8_t bytes[8];
-    uint64_t gen = 0;
+    uint64_t gen;
 
-    if (!mlc_is_hex(text, 16) || mlc_parse_hex(text, bytes, 8) < 0)
+    if (mlc_web_parse_gen(text, &gen) < 0)
         return false;
-    for (size_t i = 0; i < 8; i++)
-        gen = gen << 8 | bytes[i];
     return bsearch(&gen, gens->list, gens->n, sizeof(gen), compare_gens);
 }
 
@@ -882,12 +914,11 @@ is_object_kept(void *arg, const char *key)
 static int
 check_bodies(struct mlc_web *web)
 {
-    __attribute__((cleanup(mlc_cleanup_dir))) DIR *dir = NULL;
+    mlc_autodir DIR *dir = NULL;
     mlc_autofree uint64_t *list = NULL;
     struct gens gens = {0};
     struct dirent *e;
     size_t n = 0;
-    int fd;
 
     list = gens.list = calloc(web->n_recs + 1, sizeof(*list));
     if (!list)
@@ -909,22 +940,15 @@ check_bodies(struct mlc_web *web)
     qsort(gens.list, gens.n, sizeof(*gens.list), compare_gens);
     if (web->d->store)
         mlc_store_prune(web->d->store, OBJECTS, is_object_kept, &gens);
-    fd = openat(web->d->privfd, BODIES,
-                O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        int r = -errno;
-
-        if (fd >= 0)
-            close(fd);
-        return mlc_log_err(r, "web: bodies: %m");
-    }
+    dir = mlc_opendir_beneath(web->d->privfd, MLC_WEB_BODIES);
+    if (!dir)
+        return mlc_log_err(-errno, "web: bodies: %m");
     while ((e = readdir(dir))) {
         if (e->d_name[0] == '.' &&
             (!e->d_name[1] || (e->d_name[1] == '.' && !e->d_name[2])))
             continue;
         if (!has_gen(&gens, e->d_name))
-            unlinkat(fd, e->d_name, 0);
+            unlinkat(dirfd(dir), e->d_name, 0);
     }
     return 0;
 }
@@ -944,7 +968,7 @@ mlc_web_index_open(struct mlc_web *web)
         return 0;
     fd = web->d->privfd;
     if ((mkdirat(fd, "web", 0700) < 0 && errno != EEXIST) ||
-        (mkdirat(fd, BODIES, 0700) < 0 && errno != EEXIST))
+        (mkdirat(fd, MLC_WEB_BODIES, 0700) < 0 && errno != EEXIST))
         return mlc_log_err(-errno, "web: %m");
     MLC_LOCK_SCOPE(&web->lock);
     r = load_log(web, &is_sound);

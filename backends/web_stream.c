@@ -21,6 +21,7 @@
 
 #include "backends/cache/budget.h"
 #include "backends/cache/cache.h"
+#include "backends/cache/evict.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/container.h"
@@ -40,6 +41,8 @@
 struct chunk {
     struct mlc_job job;
     struct mlc_web_stream *s;
+    struct chunk *next; /* s.lock; that waits for room on the disk, too */
+    bool is_retry;      /* room is made first, on a SLOW thread */
     void *buffer;
     size_t len;
     uint64_t off;
@@ -70,6 +73,7 @@ struct mlc_web_stream {
     pthread_mutex_t lock; /* leaf */
     int fd;               /* immutable until the end */
     unsigned n_writes;    /* lock */
+    struct chunk *stuck;  /* lock; those that wait for room */
     int write_r;          /* lock */
     bool is_done;         /* lock; on_done began */
     bool is_paused;       /* lock */
@@ -89,6 +93,13 @@ stream_free(struct mlc_web_stream *s)
     }
     if (s->buffer)
         mlc_budget_give_buffer(s->web->d->cache->budget, s->buffer);
+    while (s->stuck) { /* the pool has stopped */
+        struct chunk *c = s->stuck;
+
+        s->stuck = c->next;
+        mlc_budget_give_buffer(s->web->d->cache->budget, c->buffer);
+        free(c);
+    }
     free(s->path);
     free(s->url);
     if (s->request_url)
@@ -123,6 +134,35 @@ write_all(int fd, const char *data, size_t len, uint64_t off)
     return 0;
 }
 
+/* The disk is full: once more when something has gone, which may take a while.
+ */
+static void
+retry_later(struct chunk *c)
+{
+    struct mlc_web_stream *s = c->s;
+
+    c->is_retry = true;
+    pthread_mutex_lock(&s->lock);
+    c->next = s->stuck;
+    s->stuck = c;
+    pthread_mutex_unlock(&s->lock);
+    mlc_pool_submit(s->web->d->cache->pool, MLC_LANE_SLOW, &c->job);
+}
+
+static void
+make_room(struct chunk *c)
+{
+    struct mlc_web_stream *s = c->s;
+    struct chunk **p = &s->stuck;
+
+    pthread_mutex_lock(&s->lock);
+    while (*p != c)
+        p = &(*p)->next;
+    *p = c->next;
+    pthread_mutex_unlock(&s->lock);
+    mlc_evict_make_room(s->web->d->cache->evictor, s->fd);
+}
+
 static void
 chunk_run(struct mlc_job *job)
 {
@@ -132,7 +172,13 @@ chunk_run(struct mlc_job *job)
     bool is_last;
     int r;
 
+    if (c->is_retry)
+        make_room(c);
     r = write_all(s->fd, c->buffer, c->len, c->off);
+    if (r == -ENOSPC && !c->is_retry) {
+        retry_later(c);
+        return;
+    }
     mlc_budget_give_buffer(cache->budget, c->buffer);
     free(c);
     pthread_mutex_lock(&s->lock);

@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "backends/cache/cache.h"
+#include "backends/cache/evict.h"
+#include "backends/cache/ledger.h"
 #include "backends/cache/view.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
@@ -131,7 +133,24 @@ open_local(struct mlc_fs *fs, struct mlc_node *n, const char *path,
         return -ESTALE;
     op->fi.direct_io = n->is_whole;
     op->fi.keep_cache = !n->is_whole && is_unchanged(fs, n, h->fd);
+    if (n->is_cached && n->domain->store)
+        mlc_ledger_opened(mlc_store_ledger(n->domain->store), &st);
     mlc_local_is_superseded(fs, n->domain, path, true);
+    return 0;
+}
+
+static int
+open_private(struct mlc_node *n, struct mlc_op *op, struct mlc_handle *h)
+{
+    struct stat st;
+
+    h->fd = mlc_open_beneath(n->domain->privfd, n->text, O_RDONLY, 0);
+    op->fi.keep_cache = 1;
+    /* Replaced by other content since: the kernel looks it up again. */
+    if (h->fd < 0)
+        return h->fd == -ENOENT ? -ESTALE : h->fd;
+    if (n->is_cached && n->domain->store && fstat(h->fd, &st) == 0)
+        mlc_ledger_add(mlc_store_ledger(n->domain->store), &st);
     return 0;
 }
 
@@ -299,12 +318,7 @@ open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
     case MLC_NODE_LOCAL:
         return open_local(fs, n, path, op, h);
     case MLC_NODE_PRIVATE:
-        h->fd = mlc_open_beneath(n->domain->privfd, n->text, O_RDONLY, 0);
-        op->fi.keep_cache = 1;
-        /* Replaced by other content since: the kernel looks it up again. */
-        if (h->fd == -ENOENT)
-            return -ESTALE;
-        return h->fd < 0 ? h->fd : 0;
+        return open_private(n, op, h);
     case MLC_NODE_OBJECT:
         return open_object(fs, n, path, op, ask, h);
     case MLC_NODE_VIEW:
@@ -562,6 +576,8 @@ mlc_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *buf,
     out.buf[0].fd = h->fd;
     out.buf[0].pos = off;
     n = fuse_buf_copy(&out, buf, 0);
+    if (n == -ENOSPC && mlc_evict_make_room(fs->cache->evictor, h->fd))
+        n = fuse_buf_copy(&out, buf, 0);
     if (n < 0) {
         mlc_reply_err(fs, req, (int)n);
         return;

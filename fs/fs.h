@@ -148,6 +148,7 @@ struct mlc_op {
     int64_t woken_ms;        /* parking.lock; when something came, 0: never */
     int64_t asked_ms;        /* parking.lock; mlc_ask's deadline_ms */
     bool is_read;            /* answered after look-ups at shutdown */
+    unsigned n_full;         /* how often the disk was full */
     enum mlc_op_state state; /* parking.lock */
     bool is_woken;           /* parking.lock */
     bool is_interrupted;     /* parking.lock */

@@ -24,6 +24,8 @@ const struct mlc_option mlc_core_options[] = {
      "complete an opened file in the background, or fetch only what is read"},
     {"connections", MLC_OPT_COUNT, "N", NULL, "16",
      "parallel connections for one file at the most"},
+    {"max_size", MLC_OPT_SIZE, "SIZE", NULL, NULL,
+     "bytes that fetched files may take; the least recently opened go first"},
     {"offline", MLC_OPT_FLAG, NULL, NULL, NULL,
      "never use the network: what is not cached does not exist"},
     {"only", MLC_OPT_STRING, "DOMAIN", NULL, NULL,

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "backends/cache/cache.h"
+#include "backends/cache/evict.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/container.h"
@@ -28,6 +29,8 @@
 /* Waiters that time out by themselves know a better errno: give them first
  * say. */
 #define GRACE_MS 500
+/* How often an op is run again for a disk that was full. */
+#define MAX_FULL 2
 
 void
 mlc_reply_err(struct mlc_fs *fs, fuse_req_t req, int r)
@@ -205,6 +208,15 @@ drive(struct mlc_op *op)
         };
         int r = op->is_interrupted ? -EINTR : op->run(op, &ask);
 
+        /* What was fetched before goes first. */
+        if (r == -ENOSPC && op->n_full < MAX_FULL &&
+            op->node->domain->privfd >= 0) {
+            op->n_full++;
+            r = mlc_evict_ask_room(fs->cache->evictor, op->node->domain->privfd,
+                                   &ask);
+            if (r == 0)
+                continue;
+        }
         if (r == -EAGAIN) {
             /* The request can be interrupted from here on; the callback may
              * come before this call returns. */

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backends/cache/cache.h"
+#include "backends/cache/evict.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/path.h"
 
@@ -50,6 +52,7 @@ mlc_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
     if (r == 0 || ((r == -ENOENT || r == -ENAMETOOLONG) && remote)) {
         mlc_node_detach(fs, dir, name);
         mlc_domain_removed(dir->domain, path);
+        mlc_evict_removed(fs->cache->evictor);
         r = 0;
     }
     /* Nothing is hidden in a directory that is gone. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "backends/cache/cache.h"
+#include "backends/cache/evict.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/log.h"
@@ -365,6 +366,9 @@ open_engine(struct mlc_fs *fs)
     const char *fetch = mlc_opt_str(fs->options, "fetch");
     struct mlc_cache_conf conf = {
         .memory = mlc_opt_size(fs->options, "memory"),
+        .max_size = mlc_opt_str(fs->options, "max_size")
+                        ? mlc_opt_size(fs->options, "max_size")
+                        : UINT64_MAX,
         .timeout_ms = mlc_opt_time_ms(fs->options, "timeout"),
         .lookup_ms = lookup_budget_ms(),
         .max_connections = (unsigned)mlc_opt_number(fs->options, "connections"),
@@ -422,7 +426,8 @@ store_for(struct mlc_fs *fs, struct mlc_domain *d)
     if (d->store)
         return 0;
     r = mlc_store_open(privfd, fs->cache->pool, fs->cache->budget,
-                       fs->cache->fetch.timeout_ms, &d->store);
+                       fs->cache->evictor, fs->cache->fetch.timeout_ms,
+                       &d->store);
     if (r < 0)
         return mlc_log_err(r, "%s/" MLC_PRIVATE_DIR ": cannot be used (%s)",
                            base->path, strerrorname_np(-r));
@@ -618,6 +623,8 @@ mlc_fs_new(const struct mlc_options *options, const char *mountpoint,
         r = open_domains(fs);
     if (r == 0)
         r = open_root(fs);
+    if (r == 0)
+        mlc_evictor_start(fs->cache->evictor);
     return r;
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "backends/cache/cache.h"
+#include "backends/cache/evict.h"
 #include "backends/util/buf.h"
 #include "backends/util/clock.h"
 
@@ -40,6 +41,7 @@ mlc_status_list(mlc_list_fn *emit, void *arg)
 struct totals {
     uint64_t nodes, parked;
     struct mlc_store_stats store; /* summed over the stores */
+    struct mlc_evict_stats evict;
 };
 
 static void
@@ -52,6 +54,7 @@ collect(struct mlc_fs *fs, struct totals *t)
     pthread_mutex_lock(&fs->parking.lock);
     t->parked = fs->parking.n_parked;
     pthread_mutex_unlock(&fs->parking.lock);
+    mlc_evictor_get_stats(fs->cache->evictor, &t->evict);
     for (unsigned i = 0; i < fs->n_stores; i++) {
         struct mlc_store_stats s;
 
@@ -87,7 +90,7 @@ render_json(struct mlc_fs *fs, const struct totals *t, char **ret)
                             domain_json(&fs->domains[i]));
     root = json_pack(
         "{s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-        " s:I, s:I, s:o}",
+        " s:I, s:I, s:I, s:I, s:o}",
         "version", PACKAGE_VERSION, "mountpoint", fs->mountpoint, "store",
         fs->store_path, "read_only", (int)fs->is_read_only, "offline",
         (int)fs->cache->is_offline, "uptime_seconds",
@@ -99,7 +102,9 @@ render_json(struct mlc_fs *fs, const struct totals *t, char **ret)
         (json_int_t)t->store.partial_bytes, "files_fetched",
         (json_int_t)t->store.published, "bytes_fetched",
         (json_int_t)t->store.bytes_fetched, "digest_errors",
-        (json_int_t)t->store.digest_errors, "domains", domains);
+        (json_int_t)t->store.digest_errors, "files_evicted",
+        (json_int_t)t->evict.files, "bytes_evicted", (json_int_t)t->evict.bytes,
+        "domains", domains);
     *ret = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     json_decref(root);
     return *ret ? 0 : -ENOMEM;
@@ -138,6 +143,9 @@ render_metrics(struct mlc_fs *fs, const struct totals *t, struct mlc_buf *b)
          t->store.bytes_fetched},
         {"digest_errors_total", "counter", "Files whose digest was wrong.",
          t->store.digest_errors},
+        {"files_evicted_total", "counter", "Files that went for others.",
+         t->evict.files},
+        {"bytes_evicted_total", "counter", "Their bytes.", t->evict.bytes},
         {"lookups_total", "counter", "Look-ups asked by the kernel.",
          atomic_load(&fs->n_lookups)},
         {"reads_total", "counter", "Reads asked by the kernel.",

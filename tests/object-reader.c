@@ -27,7 +27,8 @@ void
 bench_start(struct bench *b)
 {
     MUST(mlc_pool_new(2, 2, &b->pool) == 0);
-    MUST(mlc_store_open(b->dirfd, b->pool, b->budget, 1000, &b->store) == 0);
+    MUST(mlc_store_open(b->dirfd, b->pool, b->budget, NULL, 1000, &b->store) ==
+         0);
 }
 
 void

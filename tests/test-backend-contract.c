@@ -297,7 +297,7 @@ begin(struct place *p, const struct mlc_backend *b, bool is_read_only)
     assert_int_equal(mlc_options_finish(p->options, &err), 0);
     assert_int_equal(mlc_cache_new(&conf, &p->cache), 0);
     assert_int_equal(mlc_store_open(p->privfd, p->cache->pool, p->cache->budget,
-                                    2000, &p->objects),
+                                    p->cache->evictor, 2000, &p->objects),
                      0);
 
     d->backend = b;

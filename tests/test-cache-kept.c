@@ -38,7 +38,7 @@ setup(void **state)
     assert_true(f->fd >= 0);
     for (size_t i = 0; i < LEN; i++)
         f->data[i] = (unsigned char)(i * 7 + i / 256);
-    assert_int_equal(mlc_kept_new(f->fd, "merged", 10 * LEN, &f->k), 0);
+    assert_int_equal(mlc_kept_new(f->fd, "merged", 10 * LEN, NULL, &f->k), 0);
     *state = f;
     return 0;
 }
@@ -88,7 +88,7 @@ reopen(struct fixture *f, uint64_t max)
 {
     mlc_kept_free(f->k);
     f->k = NULL;
-    assert_int_equal(mlc_kept_new(f->fd, "merged", max, &f->k), 0);
+    assert_int_equal(mlc_kept_new(f->fd, "merged", max, NULL, &f->k), 0);
 }
 
 static void

@@ -8,6 +8,7 @@
 
 #include "backends/cache/budget.h"
 #include "backends/cache/doc.h"
+#include "backends/cache/evict.h"
 #include "backends/cache/net.h"
 #include "backends/cache/pool.h"
 
@@ -35,6 +36,9 @@ mlc_cache_new(const struct mlc_cache_conf *conf, struct mlc_cache **ret)
         r = mlc_net_new(&c->net);
     if (r == 0)
         r = mlc_docs_new(c->net, c->pool, c->budget, conf->lookup_ms, &c->docs);
+    if (r == 0)
+        r = mlc_evictor_new(conf->max_size, conf->is_offline, c->pool,
+                            &c->evictor);
     if (r < 0) {
         mlc_cache_free(c);
         return r;
@@ -64,6 +68,8 @@ mlc_cache_stop_network(struct mlc_cache *c)
 void
 mlc_cache_stop(struct mlc_cache *c)
 {
+    if (c->evictor)
+        mlc_evictor_stop(c->evictor);
     mlc_pool_stop(c->pool);
 }
 
@@ -75,6 +81,7 @@ mlc_cache_free(struct mlc_cache *c)
     mlc_cache_stop_network(c);
     mlc_cache_stop(c);
     mlc_pool_free(c->pool);
+    mlc_evictor_free(c->evictor);
     mlc_docs_free(c->docs);
     mlc_net_free(c->net);
     mlc_budget_free(c->budget);

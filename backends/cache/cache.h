@@ -10,12 +10,14 @@
 #include "backends/cache/fetch.h"
 
 struct mlc_docs;
+struct mlc_evictor;
 
 struct mlc_cache {
     struct mlc_pool *pool;
     struct mlc_budget *budget;
     struct mlc_net *net;
     struct mlc_docs *docs;
+    struct mlc_evictor *evictor;
     struct mlc_fetch_conf fetch; /* immutable */
     int64_t lookup_ms;           /* immutable; a look-up's network budget */
     bool is_offline;             /* immutable */
@@ -23,6 +25,7 @@ struct mlc_cache {
 
 struct mlc_cache_conf {
     uint64_t memory;    /* bytes */
+    uint64_t max_size;  /* bytes; UINT64_MAX: no limit */
     int64_t timeout_ms; /* without any progress */
     int64_t lookup_ms;
     unsigned max_connections;

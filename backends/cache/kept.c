@@ -17,8 +17,10 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "backends/cache/evict.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
+#include "backends/util/path.h"
 
 #define NAME_LEN   64
 #define TMP_SUFFIX ".tmp"
@@ -26,8 +28,9 @@
 #define MIN_FREE ((uint64_t)1 << 30)
 
 struct mlc_kept {
-    int fd;       /* immutable */
-    uint64_t max; /* immutable */
+    int fd;                      /* immutable */
+    uint64_t max;                /* immutable */
+    struct mlc_evictor *evictor; /* immutable; may be NULL */
     pthread_mutex_t lock;
     uint64_t used; /* lock; bytes, more or less: of files written since the
                       folder was last looked through, and of those then there */
@@ -35,8 +38,7 @@ struct mlc_kept {
 
 struct item {
     char name[NAME_LEN];
-    uint64_t size;
-    struct timespec mtime;
+    struct stat st;
 };
 
 static void
@@ -50,8 +52,8 @@ name_of(uint64_t key, uint64_t off, size_t len, char ret[NAME_LEN])
 static int
 by_age(const void *a, const void *b)
 {
-    const struct timespec *x = &((const struct item *)a)->mtime;
-    const struct timespec *y = &((const struct item *)b)->mtime;
+    const struct timespec *x = &((const struct item *)a)->st.st_mtim;
+    const struct timespec *y = &((const struct item *)b)->st.st_mtim;
 
     if (x->tv_sec != y->tv_sec)
         return x->tv_sec < y->tv_sec ? -1 : 1;
@@ -63,14 +65,11 @@ by_age(const void *a, const void *b)
 static size_t
 read_folder(const struct mlc_kept *k, struct item **ret)
 {
-    int fd = openat(k->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    mlc_autodir DIR *dir = mlc_opendir_beneath(k->fd, "");
     struct item *items = NULL;
     const struct dirent *d;
     size_t n = 0, cap = 0;
 
-    if (!dir && fd >= 0)
-        close(fd);
     while (dir && (d = readdir(dir))) {
         struct stat st;
 
@@ -92,11 +91,8 @@ read_folder(const struct mlc_kept *k, struct item **ret)
             cap = cap ? 2 * cap : 64;
         }
         strcpy(items[n].name, d->d_name);
-        items[n].size = (uint64_t)st.st_size;
-        items[n++].mtime = st.st_mtim;
+        items[n++].st = st;
     }
-    if (dir)
-        closedir(dir);
     *ret = items;
     return n;
 }
@@ -110,13 +106,13 @@ prune_locked(struct mlc_kept *k, uint64_t max)
 
     k->used = 0;
     for (size_t i = 0; i < n; i++)
-        k->used += items[i].size;
+        k->used += (uint64_t)items[i].st.st_size;
     if (k->used <= max)
         return;
     qsort(items, n, sizeof(items[0]), by_age);
     for (size_t i = 0; i < n && k->used > max; i++)
         if (unlinkat(k->fd, items[i].name, 0) == 0)
-            k->used -= items[i].size;
+            k->used -= (uint64_t)items[i].st.st_size;
 }
 
 /* --- reading and writing -------------------------------------------------- */
@@ -190,6 +186,7 @@ mlc_kept_put(struct mlc_kept *k, uint64_t key, uint64_t off, const void *data,
     name_of(key, off, len, name);
     if (!write_file(k, name, data, len, XXH3_64bits_withSeed(data, len, key)))
         return;
+    mlc_evict_wrote(k->evictor, len + sizeof(uint64_t));
     MLC_LOCK_SCOPE(&k->lock);
     k->used += len + sizeof(uint64_t);
     /* By some more, so that not each one looks through the folder. */
@@ -197,14 +194,55 @@ mlc_kept_put(struct mlc_kept *k, uint64_t key, uint64_t off, const void *data,
         prune_locked(k, k->max / 4 * 3);
 }
 
+/* --- eviction ------------------------------------------------------------ */
+
+static int64_t
+used_ms(const struct stat *st)
+{
+    return st->st_mtim.tv_sec * INT64_C(1000) + st->st_mtim.tv_nsec / 1000000;
+}
+
+static void
+list(void *arg, struct mlc_evict_round *round)
+{
+    mlc_autofree struct item *items = NULL;
+    struct mlc_kept *k = arg;
+    size_t n;
+
+    MLC_LOCK_SCOPE(&k->lock);
+    n = read_folder(k, &items);
+    for (size_t i = 0; i < n; i++)
+        mlc_evict_offer(round, items[i].name, &items[i].st,
+                        (uint64_t)items[i].st.st_size, used_ms(&items[i].st),
+                        false);
+}
+
+static uint64_t
+drop(void *arg, const char *name, int64_t since_ms,
+     struct mlc_evict_round *round)
+{
+    struct mlc_kept *k = arg;
+    struct stat st;
+
+    (void)round; /* read at once, never kept open */
+    MLC_LOCK_SCOPE(&k->lock);
+    if (fstatat(k->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        used_ms(&st) > since_ms || unlinkat(k->fd, name, 0) < 0)
+        return 0;
+    k->used -= k->used < (uint64_t)st.st_size ? k->used : (uint64_t)st.st_size;
+    return (uint64_t)st.st_size;
+}
+
 /* --- begin and end ------------------------------------------------------- */
 
 int
 mlc_kept_new(int dirfd, const char *name, uint64_t max_bytes,
-             struct mlc_kept **ret)
+             struct mlc_evictor *evictor, struct mlc_kept **ret)
 {
+    struct mlc_evict_source source = {.list = list, .drop = drop};
     mlc_autoclose int fd = -1;
     struct mlc_kept *k;
+    int r;
 
     if (mkdirat(dirfd, name, 0700) < 0 && errno != EEXIST)
         return -errno;
@@ -216,7 +254,14 @@ mlc_kept_new(int dirfd, const char *name, uint64_t max_bytes,
         return -ENOMEM;
     k->fd = mlc_steal_fd(&fd);
     k->max = max_bytes;
+    k->evictor = evictor;
     pthread_mutex_init(&k->lock, NULL);
+    source.arg = k;
+    r = mlc_evictor_add(evictor, &source);
+    if (r < 0) {
+        mlc_kept_free(k);
+        return r;
+    }
     pthread_mutex_lock(&k->lock);
     prune_locked(k, k->max);
     pthread_mutex_unlock(&k->lock);

@@ -3,7 +3,8 @@
  * folder of small files, each believed only when its checksum fits, the longest
  * unused of which go when all together take more than they may.
  *
- * Nobody misses what is not kept: nothing here fails, or is synced.
+ * Nobody misses what is not kept: nothing here fails, or is synced; it is
+ * evicted like what was fetched (evict.h).
  * Blocking: disk only.  Thread-safe; kept.lock is a leaf, held while the folder
  * is looked through. */
 #ifndef MLC_CACHE_KEPT_H
@@ -13,12 +14,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct mlc_evictor;
 struct mlc_kept;
 
 /* The folder 'name' below dirfd (borrowed for this call) is made if need be.
- * 0, -ENOMEM, or what opening it failed with. */
+ * evictor: outlives it, its rounds do not; NULL: none.  0, -ENOMEM, or what
+ * opening it failed with. */
 int mlc_kept_new(int dirfd, const char *name, uint64_t max_bytes,
-                 struct mlc_kept **ret);
+                 struct mlc_evictor *evictor, struct mlc_kept **ret);
 void mlc_kept_free(struct mlc_kept *k); /* takes NULL */
 
 /* The len bytes at off of what key stands for.  k may be NULL.  False: they are

@@ -21,6 +21,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "backends/cache/evict.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/clock.h"
 #include "backends/util/container.h"
@@ -517,7 +518,9 @@ load_locked(struct mlc_object *obj)
         r = make_new_files(obj, data, map, &fd, &map_fd);
     }
     if (r < 0) {
-        remember_failure_locked(obj, 0, obj->n_pieces, r);
+        /* Of a full disk the asker makes room, and tries again at once. */
+        if (r != -ENOSPC || !obj->store->evictor)
+            remember_failure_locked(obj, 0, obj->n_pieces, r);
         errno = -r;
         return mlc_log_err(r, "%s: no file in the cache: %m", obj->label);
     }
@@ -1395,6 +1398,33 @@ write_span(struct mlc_object *obj, const struct mlc_write *w, uint64_t from,
     return obj->map_fd < 0 ? 0 : write_map(obj, bytes, from, to);
 }
 
+/* What of the span is absent; *ret_failed: from where on it failed. */
+static int
+write_queued(struct mlc_object *obj, const struct mlc_write *w,
+             uint64_t *ret_failed)
+{
+    struct mlc_store *s = obj->store;
+    uint64_t from, to = w->index;
+    int r = 0;
+
+    pthread_mutex_lock(&obj->lock);
+    while (r == 0 && next_queued_locked(obj, w, &from, &to)) {
+        pthread_mutex_unlock(&obj->lock);
+        r = atomic_load(&s->is_stopped) ? -ECANCELED
+                                        : write_span(obj, w, from, to);
+        if (r == 0)
+            mlc_evict_wrote(s->evictor, mlc_object_span_len(obj, from, to));
+        pthread_mutex_lock(&obj->lock);
+        *ret_failed = from;
+        if (r == 0) {
+            set_locked(obj, from, to, MLC_PIECE_PRESENT);
+            obj->present += mlc_object_span_len(obj, from, to);
+        }
+    }
+    pthread_mutex_unlock(&obj->lock);
+    return r;
+}
+
 static void
 write_failed_locked(struct mlc_object *obj, uint64_t from, uint64_t to, int r,
                     struct mlc_waiter **ret)
@@ -1416,22 +1446,21 @@ write_run(struct mlc_job *job)
     struct mlc_object *obj = w->obj;
     struct mlc_store *s = obj->store;
     struct mlc_waiter *list = NULL;
-    uint64_t index = w->index, end = w->end, from = index, to = index;
+    uint64_t index = w->index, end = w->end, failed = end;
     void *buffer = w->buffer;
     bool is_stepping, is_room, is_first_error = false;
-    int r = 0;
+    int r;
+
+    if (w->is_retry && !atomic_load(&s->is_stopped))
+        mlc_evict_make_room(s->evictor, atomic_load(&obj->fd));
+    r = write_queued(obj, w, &failed);
+    if (r == -ENOSPC && !w->is_retry && s->evictor) {
+        w->is_retry = true; /* which may take a while */
+        mlc_pool_submit(s->pool, MLC_LANE_SLOW, &w->job);
+        return;
+    }
 
     pthread_mutex_lock(&obj->lock);
-    while (r == 0 && next_queued_locked(obj, w, &from, &to)) {
-        pthread_mutex_unlock(&obj->lock);
-        r = atomic_load(&s->is_stopped) ? -ECANCELED
-                                        : write_span(obj, w, from, to);
-        pthread_mutex_lock(&obj->lock);
-        if (r == 0) {
-            set_locked(obj, from, to, MLC_PIECE_PRESENT);
-            obj->present += mlc_object_span_len(obj, from, to);
-        }
-    }
     obj->n_queued--;
     if (r == 0) {
         if (skip_locked(obj, index, end, MLC_PIECE_PRESENT) == end &&
@@ -1440,7 +1469,7 @@ write_run(struct mlc_job *job)
         take_waiters_locked(obj, index, end, true, &list);
     } else {
         is_first_error = mlc_mono_ms() >= obj->write_error_ms;
-        write_failed_locked(obj, from, end, r, &list);
+        write_failed_locked(obj, failed, end, r, &list);
     }
     w->buffer = NULL;
     is_stepping = step_kick_locked(obj);
@@ -1524,6 +1553,7 @@ put_locked(struct mlc_object *obj, uint64_t index, void *buffer, size_t len,
     w->index = index;
     w->end = end;
     w->buffer = buffer;
+    w->is_retry = false;
     obj->n_queued++;
     obj->n_absent -= queue_locked(obj, index, end);
     if (obj->n_absent == 0)

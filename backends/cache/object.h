@@ -42,6 +42,8 @@
 #include "backends/cache/digest.h"
 #include "backends/cache/wait.h"
 
+struct mlc_evictor;
+struct mlc_ledger;
 struct mlc_pool;
 struct mlc_store;
 struct mlc_object;
@@ -102,10 +104,15 @@ struct mlc_store_stats {
     uint64_t published, digest_errors, bytes_fetched;
 };
 
-/* dirfd: the ".mlcachefs" directory, borrowed for this call ("objects" is
- * made below it; what is of no use there is removed). */
+/* dirfd: the ".mlcachefs" directory, borrowed until mlc_store_close()
+ * ("objects" is made below it; what is of no use there is removed).  evictor:
+ * outlives the store; NULL: nothing is evicted. */
 int mlc_store_open(int dirfd, struct mlc_pool *pool, struct mlc_budget *budget,
-                   int64_t timeout_ms, struct mlc_store **ret);
+                   struct mlc_evictor *evictor, int64_t timeout_ms,
+                   struct mlc_store **ret);
+/* Which files at home this store has put there: every home is in it before it
+ * has its name.  Lives as long as the store. */
+struct mlc_ledger *mlc_store_ledger(const struct mlc_store *s);
 /* Every waiter is woken and gets -EIO; no piece is written any more; digests
  * and syncs under way are given up at the next piece.  Before mlc_pool_stop.
  */

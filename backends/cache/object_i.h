@@ -40,6 +40,8 @@ struct mlc_store {
     int fd; /* immutable; "objects" */
     struct mlc_pool *pool;
     struct mlc_budget *budget;
+    struct mlc_evictor *evictor; /* may be NULL */
+    struct mlc_ledger *ledger;
     int64_t timeout_ms;
     atomic_bool is_stopped;
     atomic_uint_fast64_t published, digest_errors, bytes_fetched;
@@ -76,6 +78,7 @@ struct mlc_write {
     struct mlc_object *obj; /* a reference while in use */
     uint64_t index, end;    /* pieces [index, end); the QUEUED ones are its */
     void *buffer;           /* object.lock; NULL: free */
+    bool is_retry; /* the disk was full: room is made first, on a SLOW thread */
 };
 
 struct mlc_warm {

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backends/cache/evict.h"
+#include "backends/cache/ledger.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/container.h"
 #include "backends/util/log.h"
@@ -129,6 +131,16 @@ set_mtime(const struct mlc_home *h, int fd)
         mlc_debug("object", "%s: its time cannot be set: %m", h->path);
 }
 
+/* Before it gets its name: after a kill it must not pass for a user's. */
+static void
+note_fetched(const struct mlc_object *obj, int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0)
+        mlc_ledger_add(obj->store->ledger, &st);
+}
+
 /* Puts a copy at base in dir, by way of tmp; synced. */
 static int
 copy_home(struct mlc_object *obj, const struct mlc_home *h, int dir,
@@ -146,10 +158,14 @@ copy_home(struct mlc_object *obj, const struct mlc_home *h, int dir,
     set_mtime(h, to);
     if (r == 0 && fdatasync(to) < 0)
         r = -errno;
+    if (r == 0)
+        note_fetched(obj, to);
     if (r == 0 && renameat(dir, tmp, dir, base) < 0)
         r = -errno;
     if (r < 0)
         unlinkat(dir, tmp, 0);
+    else
+        mlc_evict_wrote(obj->store->evictor, obj->size);
     return r;
 }
 
@@ -187,6 +203,7 @@ move_home(struct mlc_object *obj, const struct mlc_home *h, int dir,
     r = sync_data(obj);
     if (r < 0)
         return r;
+    note_fetched(obj, atomic_load(&obj->fd));
     if (renameat(obj->store->fd, text, dir, base) < 0) {
         if (errno != EXDEV)
             return -errno;

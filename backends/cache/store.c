@@ -16,9 +16,12 @@
 
 #include <openssl/evp.h>
 
+#include "backends/cache/evict.h"
+#include "backends/cache/ledger.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/log.h"
 #include "backends/util/parse.h"
+#include "backends/util/path.h"
 
 #define FIRST_BUCKETS 64
 
@@ -36,18 +39,12 @@ store_free(struct mlc_store *s)
         }
     }
     free(s->slots);
+    mlc_ledger_close(s->ledger);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
 
 MLC_DEFINE_CLEANUP(store, struct mlc_store *, store_free);
-
-static inline void
-mlc_cleanup_dir(DIR **d)
-{
-    if (*d)
-        closedir(*d);
-}
 
 void
 mlc_name_text(const uint8_t *name, const char *suffix, char *text)
@@ -226,13 +223,114 @@ scan(struct mlc_store *s, DIR *dir, bool is_maps)
     return 0;
 }
 
+/* --- eviction of what is unfinished --------------------------------------- */
+
+/* Bytes on disk that are not at home; whether they may go now. */
+static uint64_t
+unfinished_locked(const struct mlc_slot *slot, bool *ret_is_busy)
+{
+    struct mlc_object *obj = slot->obj;
+
+    *ret_is_busy = false;
+    if (!obj)
+        return slot->disk_bytes;
+    MLC_LOCK_SCOPE(&obj->lock);
+    if (obj->is_published)
+        return 0;
+    *ret_is_busy = obj->n_open > 0 || obj->n_open_part > 0 ||
+                   obj->state == MLC_OBJECT_WHOLE ||
+                   mlc_object_is_busy_locked(obj);
+    return obj->is_loaded ? obj->present : slot->disk_bytes;
+}
+
+/* When a byte of it was last written, or read. */
+static int64_t
+used_ms(const struct stat *st)
+{
+    int64_t written =
+        st->st_mtim.tv_sec * INT64_C(1000) + st->st_mtim.tv_nsec / 1000000;
+    int64_t read =
+        st->st_atim.tv_sec * INT64_C(1000) + st->st_atim.tv_nsec / 1000000;
+
+    return written > read ? written : read;
+}
+
+struct unfinished {
+    uint8_t name[MLC_NAME_LEN];
+    uint64_t bytes;
+    bool is_busy;
+};
+
+static void
+list_unfinished(void *arg, struct mlc_evict_round *round)
+{
+    struct mlc_store *s = arg;
+    mlc_autofree struct unfinished *list = NULL;
+    size_t n = 0;
+
+    pthread_mutex_lock(&s->lock);
+    list = calloc(s->n_slots + 1, sizeof(*list));
+    for (size_t i = 0; list && i < s->n_buckets; i++)
+        for (struct mlc_slot *slot = s->slots[i]; slot; slot = slot->next) {
+            struct unfinished *u = &list[n];
+
+            u->bytes = unfinished_locked(slot, &u->is_busy);
+            memcpy(u->name, slot->name, MLC_NAME_LEN);
+            n += u->bytes > 0;
+        }
+    pthread_mutex_unlock(&s->lock);
+    for (size_t i = 0; i < n; i++) {
+        char text[MLC_NAME_TEXT];
+        struct stat st;
+
+        mlc_name_text(list[i].name, ".data", text);
+        if (fstatat(s->fd, text, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        text[2 * MLC_NAME_LEN] = '\0';
+        mlc_evict_offer(round, text, &st, list[i].bytes, used_ms(&st),
+                        list[i].is_busy);
+    }
+}
+
+static int drop_locked(struct mlc_store *s, struct mlc_slot *slot);
+
+static uint64_t
+drop_unfinished(void *arg, const char *hex, int64_t since_ms,
+                struct mlc_evict_round *round)
+{
+    struct mlc_store *s = arg;
+    uint8_t name[MLC_NAME_LEN];
+    char text[MLC_NAME_TEXT];
+    struct mlc_slot *slot;
+    uint64_t bytes;
+    struct stat st;
+    bool is_busy;
+
+    (void)round; /* the object knows who has it open */
+    if (mlc_parse_hex(hex, name, MLC_NAME_LEN) < 0)
+        return 0;
+    MLC_LOCK_SCOPE(&s->lock);
+    slot = slot_find_locked(s, name);
+    bytes = slot ? unfinished_locked(slot, &is_busy) : 0;
+    mlc_name_text(name, ".data", text);
+    if (bytes == 0 || is_busy ||
+        fstatat(s->fd, text, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        used_ms(&st) > since_ms || drop_locked(s, slot) != 1)
+        return 0;
+    return bytes;
+}
+
+/* --- begin and end ------------------------------------------------------- */
+
 int
 mlc_store_open(int dirfd, struct mlc_pool *pool, struct mlc_budget *budget,
-               int64_t timeout_ms, struct mlc_store **ret)
+               struct mlc_evictor *evictor, int64_t timeout_ms,
+               struct mlc_store **ret)
 {
+    struct mlc_evict_source source = {.list = list_unfinished,
+                                      .drop = drop_unfinished};
     __attribute__((cleanup(mlc_cleanup_store))) struct mlc_store *s = NULL;
-    __attribute__((cleanup(mlc_cleanup_dir))) DIR *dir = NULL;
-    mlc_autoclose int fd = -1;
+    mlc_autodir DIR *dir = NULL;
     int r;
 
     s = calloc(1, sizeof(*s));
@@ -241,6 +339,7 @@ mlc_store_open(int dirfd, struct mlc_pool *pool, struct mlc_budget *budget,
     s->fd = -1;
     s->pool = pool;
     s->budget = budget;
+    s->evictor = evictor;
     s->timeout_ms = timeout_ms;
     pthread_mutex_init(&s->lock, NULL);
     s->slots = calloc(FIRST_BUCKETS, sizeof(struct mlc_slot *));
@@ -254,20 +353,27 @@ mlc_store_open(int dirfd, struct mlc_pool *pool, struct mlc_budget *budget,
                    O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (s->fd < 0)
         return mlc_log_err(-errno, "objects: %m");
-    fd = openat(s->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    dir = fdopendir(fd);
+    dir = mlc_opendir_beneath(s->fd, "");
     if (!dir)
         return -errno;
-    (void)mlc_steal_fd(&fd);
     r = scan(s, dir, true);
     if (r == 0)
         r = scan(s, dir, false);
+    if (r == 0)
+        r = mlc_ledger_open(dirfd, &s->ledger);
+    source.arg = s;
+    if (r == 0)
+        r = mlc_evictor_add(evictor, &source);
     if (r < 0)
         return r;
     *ret = mlc_steal(&s);
     return 0;
+}
+
+struct mlc_ledger *
+mlc_store_ledger(const struct mlc_store *s)
+{
+    return s->ledger;
 }
 
 /* Calls fn for every live object, with a reference and without locks. */
@@ -327,6 +433,14 @@ drop_lost_jobs(struct mlc_object *obj)
     n = (unsigned)obj->is_stepping + (unsigned)obj->is_checking +
         (unsigned)obj->is_publishing;
     obj->is_stepping = obj->is_checking = obj->is_publishing = false;
+    for (unsigned i = 0; i < MLC_N_WRITES; i++) {
+        if (!obj->writes[i].buffer)
+            continue;
+        mlc_budget_give_buffer(obj->store->budget,
+                               mlc_steal(&obj->writes[i].buffer));
+        obj->n_queued--;
+        n++;
+    }
     pthread_mutex_unlock(&obj->lock);
     while (n-- > 0)
         mlc_object_unref(obj);

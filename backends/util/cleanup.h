@@ -5,6 +5,7 @@
 #ifndef MLC_UTIL_CLEANUP_H
 #define MLC_UTIL_CLEANUP_H
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -20,6 +21,13 @@ mlc_cleanup_close(const int *fd)
 {
     if (*fd >= 0)
         close(*fd);
+}
+
+static inline void
+mlc_cleanup_dir(DIR **d)
+{
+    if (*d)
+        closedir(*d);
 }
 
 static inline void
@@ -40,6 +48,7 @@ mlc_steal_fd(int *fd)
 
 #define mlc_autofree  __attribute__((cleanup(mlc_cleanup_free)))
 #define mlc_autoclose __attribute__((cleanup(mlc_cleanup_close)))
+#define mlc_autodir   __attribute__((cleanup(mlc_cleanup_dir)))
 
 /* *p, which becomes NULL: hands ownership over. */
 #define mlc_steal(p)                                                           \

@@ -274,6 +274,22 @@ mlc_open_beneath(int dirfd, const char *relpath, int flags, unsigned mode)
     return open_by_parts(dirfd, copy, flags, (mode_t)how.mode);
 }
 
+DIR *
+mlc_opendir_beneath(int dirfd, const char *relpath)
+{
+    int fd = mlc_open_beneath(dirfd, relpath, O_RDONLY | O_DIRECTORY, 0);
+    DIR *dir;
+
+    if (fd < 0) {
+        errno = -fd;
+        return NULL;
+    }
+    dir = fdopendir(fd);
+    if (!dir)
+        close(fd);
+    return dir;
+}
+
 int
 mlc_open_parent(int dirfd, const char *relpath, const char **ret_base)
 {

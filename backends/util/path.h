@@ -5,6 +5,7 @@
 #ifndef MLC_UTIL_PATH_H
 #define MLC_UTIL_PATH_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -36,6 +37,9 @@ int mlc_mkdir_parents_at(int dirfd, const char *relpath);
  * O_NOFOLLOW opens a last component that is one), -EINVAL for a path that is
  * not of the form above.  mode counts only where something is created. */
 int mlc_open_beneath(int dirfd, const char *relpath, int flags, unsigned mode);
+/* The directory at relpath below dirfd, likewise, to be read; the caller closes
+ * it.  NULL and errno. */
+DIR *mlc_opendir_beneath(int dirfd, const char *relpath);
 /* Opens the directory that holds relpath's last component (O_PATH) as above
  * and points *ret_base at that component (borrowed from relpath).  fd or
  * -errno; -EINVAL for "". */
