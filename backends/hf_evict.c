@@ -37,20 +37,21 @@ list_blobs(struct mlc_hf *hf, const char *folder, struct mlc_evict_round *round)
     dir = path ? mlc_opendir_beneath(base, path) : NULL;
     while (dir && (d = readdir(dir))) {
         mlc_autofree char *name = NULL;
-        int64_t used_ms;
+        int64_t used_us;
         struct stat st;
 
         if (fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             !S_ISREG(st.st_mode) ||
-            !mlc_ledger_find(mlc_store_ledger(hf->d->store), &st, &used_ms))
+            !mlc_ledger_find(mlc_store_ledger(hf->d->store), &st, &used_us))
             continue;
         if (asprintf(&name, "hub/%s/blobs/%s", folder, d->d_name) < 0) {
             name = NULL;
             continue;
         }
-        /* Of a file with several names no byte is freed by removing one. */
+        /* All its names together are the whole: each but the last frees
+         * nothing, and they go one after the other. */
         mlc_evict_offer(round, name, &st,
-                        (uint64_t)st.st_size / (uint64_t)st.st_nlink, used_ms,
+                        (uint64_t)st.st_size / (uint64_t)st.st_nlink, used_us,
                         false);
     }
 }
@@ -153,7 +154,7 @@ unpoint(struct mlc_hf *hf, const struct mlc_hf_path *p)
 }
 
 static uint64_t
-drop(void *arg, const char *path, int64_t since_ms,
+drop(void *arg, const char *path, int64_t since_us,
      struct mlc_evict_round *round)
 {
     struct mlc_hf *hf = arg;
@@ -161,7 +162,7 @@ drop(void *arg, const char *path, int64_t since_ms,
     mlc_autoclose int fd = -1;
     struct mlc_hf_path p;
     const char *rel, *name;
-    int64_t used_ms;
+    int64_t used_us;
     struct stat st;
 
     mlc_hf_path_parse(path, &p);
@@ -169,12 +170,14 @@ drop(void *arg, const char *path, int64_t since_ms,
     fd = mlc_open_parent(base->fd, rel, &name);
     if (fd < 0 || p.where != MLC_HF_BLOB ||
         fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        !mlc_ledger_find(mlc_store_ledger(hf->d->store), &st, &used_ms) ||
-        used_ms > since_ms || mlc_evict_is_open(round, &st) ||
+        !mlc_ledger_find(mlc_store_ledger(hf->d->store), &st, &used_us) ||
+        used_us > since_us || mlc_evict_is_open(round, &st) ||
         unlinkat(fd, name, 0) < 0)
         return 0;
     mlc_hf_forget_bad(hf, &p); /* inode numbers come again */
     unpoint(hf, &p);
+    if (st.st_nlink > 1) /* the others have more of it now */
+        mlc_evict_removed(hf->d->cache->evictor);
     return (uint64_t)st.st_size / (uint64_t)st.st_nlink;
 }
 

@@ -25,7 +25,7 @@ MLC_DEFINE_CLEANUP(index, struct mlc_spacy_index *, mlc_spacy_index_unref);
 /* A version's files that lie at home. */
 struct files {
     uint64_t bytes;
-    int64_t used_ms; /* of the one that was opened last */
+    int64_t used_us; /* of the one that was opened last */
     struct stat st;  /* of one of them */
     bool is_open;    /* one is; only if it was asked for */
 };
@@ -56,17 +56,17 @@ look(struct mlc_spacy *s, const struct mlc_spacy_index *x,
     *ret = (struct files){0};
     for (size_t i = 0; i < mlc_zip_n_members(x->zip); i++) {
         const struct mlc_zip_member *m = mlc_zip_member(x->zip, i);
-        int64_t used_ms;
+        int64_t used_us;
         struct stat st;
 
         if (m->is_dir || mlc_spacy_stat_home(s, m->name, &st) < 0 ||
             !mlc_spacy_is_as_put(x, m, &st) ||
-            !mlc_ledger_find(ledger, &st, &used_ms))
+            !mlc_ledger_find(ledger, &st, &used_us))
             continue;
         ret->bytes += (uint64_t)st.st_size;
         ret->st = st;
-        if (used_ms > ret->used_ms)
-            ret->used_ms = used_ms;
+        if (used_us > ret->used_us)
+            ret->used_us = used_us;
         if (round && mlc_evict_is_open(round, &st))
             ret->is_open = true;
     }
@@ -87,7 +87,7 @@ list_model(struct mlc_spacy *s, const char *name, struct mlc_evict_round *round)
         if (!path || index_of(s, path, &w, &x) < 0)
             continue;
         look(s, x, NULL, &files);
-        mlc_evict_offer(round, path, &files.st, files.bytes, files.used_ms,
+        mlc_evict_offer(round, path, &files.st, files.bytes, files.used_us,
                         false);
     }
 }
@@ -120,8 +120,16 @@ remove_file(struct mlc_spacy *s, const char *path)
     }
 }
 
+/* Is the rest of it being brought? */
+static bool
+is_coming(struct mlc_spacy *s, const struct mlc_spacy_wheel *w)
+{
+    MLC_LOCK_SCOPE(&s->lock);
+    return w->whole != NULL;
+}
+
 static uint64_t
-drop(void *arg, const char *path, int64_t since_ms,
+drop(void *arg, const char *path, int64_t since_us,
      struct mlc_evict_round *round)
 {
     struct mlc_spacy *s = arg;
@@ -132,9 +140,8 @@ drop(void *arg, const char *path, int64_t since_ms,
     if (index_of(s, path, &w, &x) < 0)
         return 0;
     look(s, x, round, &files);
-    if (files.is_open || files.used_ms > since_ms)
+    if (files.is_open || files.used_us > since_us || is_coming(s, w))
         return 0;
-    mlc_spacy_whole_stop(s, w);
     for (size_t i = 0; i < mlc_zip_n_members(x->zip); i++) {
         const struct mlc_zip_member *m = mlc_zip_member(x->zip, i);
 

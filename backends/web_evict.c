@@ -16,22 +16,22 @@
 #include "backends/cache/ledger.h"
 #include "backends/cache/object.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
 #include "backends/util/path.h"
 
-/* 0: *ret and *ret_used_ms are of the body; one that nobody has opened since it
+/* 0: *ret and *ret_used_us are of the body; one that nobody has opened since it
  * was written counts as used then. */
 static int
 stat_body(const struct mlc_web *web, uint64_t gen, struct stat *ret,
-          int64_t *ret_used_ms)
+          int64_t *ret_used_us)
 {
     char path[MLC_WEB_BODY_PATH];
 
     mlc_web_body_path(gen, path);
     if (fstatat(web->d->privfd, path, ret, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
-    if (!mlc_ledger_find(mlc_store_ledger(web->d->store), ret, ret_used_ms))
-        *ret_used_ms = ret->st_ctim.tv_sec * INT64_C(1000) +
-                       ret->st_ctim.tv_nsec / 1000000;
+    if (!mlc_ledger_find(mlc_store_ledger(web->d->store), ret, ret_used_us))
+        *ret_used_us = mlc_time_us(&ret->st_ctim);
     return S_ISREG(ret->st_mode) ? 0 : -EINVAL;
 }
 
@@ -44,31 +44,31 @@ list(void *arg, struct mlc_evict_round *round)
 
     while (dir && (d = readdir(dir))) {
         struct stat st;
-        int64_t used_ms;
+        int64_t used_us;
         uint64_t gen;
 
         if (mlc_web_parse_gen(d->d_name, &gen) == 0 &&
-            stat_body(web, gen, &st, &used_ms) == 0)
+            stat_body(web, gen, &st, &used_us) == 0)
             mlc_evict_offer(round, d->d_name, &st, (uint64_t)st.st_size,
-                            used_ms, false);
+                            used_us, false);
     }
 }
 
 static uint64_t
-drop(void *arg, const char *name, int64_t since_ms,
+drop(void *arg, const char *name, int64_t since_us,
      struct mlc_evict_round *round)
 {
     struct mlc_web *web = arg;
-    int64_t used_ms;
+    int64_t used_us;
     struct stat st;
     uint64_t gen;
 
     if (mlc_web_parse_gen(name, &gen) < 0 ||
-        stat_body(web, gen, &st, &used_ms) < 0 || used_ms > since_ms ||
+        stat_body(web, gen, &st, &used_us) < 0 || used_us > since_us ||
         mlc_evict_is_open(round, &st))
         return 0;
     mlc_web_drop_gen(web, gen);
-    return stat_body(web, gen, &st, &used_ms) < 0 ? (uint64_t)st.st_size : 0;
+    return stat_body(web, gen, &st, &used_us) < 0 ? (uint64_t)st.st_size : 0;
 }
 
 int

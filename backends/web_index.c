@@ -24,6 +24,7 @@
 
 #include "backends/cache/cache.h"
 #include "backends/cache/evict.h"
+#include "backends/cache/ledger.h"
 #include "backends/cache/object.h"
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
@@ -601,6 +602,19 @@ mlc_web_list(struct mlc_domain *d, const char *path, struct mlc_ask *ask,
 
 /* --- changes --------------------------------------------------------- */
 
+static void
+note_stored(struct mlc_web *web, const struct mlc_web_rec *rec)
+{
+    char path[MLC_WEB_BODY_PATH];
+    struct stat st;
+
+    mlc_web_body_path(rec->gen, path);
+    if (web->d->store &&
+        fstatat(web->d->privfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        mlc_ledger_add(mlc_store_ledger(web->d->store), &st);
+    mlc_evict_wrote(web->d->cache->evictor, rec->size);
+}
+
 int
 mlc_web_put(struct mlc_web *web, struct mlc_web_rec *rec)
 {
@@ -629,7 +643,7 @@ mlc_web_put(struct mlc_web *web, struct mlc_web_rec *rec)
     }
     /* Others are counted as their pieces come. */
     if (copy->is_stored)
-        mlc_evict_wrote(web->d->cache->evictor, copy->size);
+        note_stored(web, copy);
     free_rec(old);
     return 0;
 }

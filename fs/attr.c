@@ -412,6 +412,9 @@ mlc_op_readlink(fuse_req_t req, fuse_ino_t ino)
         r = len < 0 ? -errno : 0;
     }
     pthread_rwlock_unlock(&fs->names);
+    /* Evicted, or changed behind our back: the kernel looks it up again. */
+    if (r == -ENOENT || r == -EINVAL)
+        r = -ESTALE;
     if (r < 0 || len < 0) {
         mlc_reply_err(fs, req, r);
         return;

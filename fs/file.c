@@ -103,6 +103,21 @@ is_unchanged(struct mlc_fs *fs, struct mlc_node *n, int fd)
     return same;
 }
 
+/* So that what was opened last is evicted last.  is_added: it is the origin's,
+ * also where that was not noted when it came. */
+static void
+note_open(const struct mlc_node *n, int fd, bool is_added)
+{
+    struct stat st;
+
+    if (!n->domain->store || fstat(fd, &st) < 0)
+        return;
+    if (is_added)
+        mlc_ledger_add(mlc_store_ledger(n->domain->store), &st);
+    else
+        mlc_ledger_opened(mlc_store_ledger(n->domain->store), &st);
+}
+
 static int
 open_local(struct mlc_fs *fs, struct mlc_node *n, const char *path,
            struct mlc_op *op, struct mlc_handle *h)
@@ -133,24 +148,23 @@ open_local(struct mlc_fs *fs, struct mlc_node *n, const char *path,
         return -ESTALE;
     op->fi.direct_io = n->is_whole;
     op->fi.keep_cache = !n->is_whole && is_unchanged(fs, n, h->fd);
-    if (n->is_cached && n->domain->store)
-        mlc_ledger_opened(mlc_store_ledger(n->domain->store), &st);
+    if (n->is_cached)
+        note_open(n, h->fd, false);
     mlc_local_is_superseded(fs, n->domain, path, true);
     return 0;
 }
 
 static int
-open_private(struct mlc_node *n, struct mlc_op *op, struct mlc_handle *h)
+open_private(struct mlc_node *n, const char *text, bool is_cached,
+             struct mlc_op *op, struct mlc_handle *h)
 {
-    struct stat st;
-
-    h->fd = mlc_open_beneath(n->domain->privfd, n->text, O_RDONLY, 0);
+    h->fd = mlc_open_beneath(n->domain->privfd, text, O_RDONLY, 0);
     op->fi.keep_cache = 1;
     /* Replaced by other content since: the kernel looks it up again. */
     if (h->fd < 0)
         return h->fd == -ENOENT ? -ESTALE : h->fd;
-    if (n->is_cached && n->domain->store && fstat(h->fd, &st) == 0)
-        mlc_ledger_add(mlc_store_ledger(n->domain->store), &st);
+    if (is_cached)
+        note_open(n, h->fd, true);
     return 0;
 }
 
@@ -231,6 +245,36 @@ is_at_home(struct mlc_fs *fs, struct mlc_node *n, const char *path)
     return is_home;
 }
 
+/* What the name stands for now, if that is the node's content still.  local: as
+ * in lookup.  0: *ret is the caller's (mlc_entry_done()). */
+static int
+look_again(struct mlc_node *n, const char *path, const struct stat *local,
+           struct mlc_ask *ask, struct mlc_entry *ret)
+{
+    int r = mlc_domain_lookup(n->domain, path, local, ask, ret);
+
+    if (r == 0 && n->content != 0 && ret->content == n->content)
+        return 0;
+    mlc_entry_done(ret);
+    return r == -EAGAIN ? r : -ESTALE;
+}
+
+/* The object came home since it was looked up, to a private file. */
+static int
+open_private_home(struct mlc_node *n, const char *path, struct mlc_op *op,
+                  struct mlc_ask *ask, struct mlc_handle *h)
+{
+    struct mlc_entry e = {0};
+    int r = look_again(n, path, NULL, ask, &e);
+
+    if (r < 0)
+        return r;
+    r = e.kind == MLC_KIND_PRIVATE ? open_private(n, e.text, e.is_cached, op, h)
+                                   : -ESTALE;
+    mlc_entry_done(&e);
+    return r;
+}
+
 static int
 open_object(struct mlc_fs *fs, struct mlc_node *n, const char *path,
             struct mlc_op *op, struct mlc_ask *ask, struct mlc_handle *h)
@@ -242,6 +286,8 @@ open_object(struct mlc_fs *fs, struct mlc_node *n, const char *path,
     if (is_at_home(fs, n, path))
         return open_local(fs, n, path, op, h);
     r = mlc_domain_locate(n->domain, path, ask, &h->obj);
+    if (r == -ESTALE)
+        return open_private_home(n, path, op, ask, h);
     if (r < 0)
         return r;
     state = mlc_object_get_state(h->obj);
@@ -254,7 +300,51 @@ open_object(struct mlc_fs *fs, struct mlc_node *n, const char *path,
         return -ESTALE;
     }
     mlc_object_open(h->obj);
+    if (state == MLC_OBJECT_WHOLE && mlc_object_fd(h->obj) >= 0)
+        note_open(n, mlc_object_fd(h->obj), false);
     op->fi.keep_cache = state == MLC_OBJECT_WHOLE;
+    return 0;
+}
+
+/* The finished file is not there any more, or another one of the same content
+ * is: that is opened, or comes from its origin again.  The node stays what it
+ * is until its name is looked up. */
+static int
+open_evicted(struct mlc_fs *fs, struct mlc_node *n, const char *path,
+             struct mlc_op *op, struct mlc_ask *ask, struct mlc_handle *h)
+{
+    struct mlc_entry e = {0};
+    struct mlc_file_id id;
+    struct stat st;
+    int r;
+
+    if (h->fd >= 0)
+        close(h->fd);
+    h->fd = -1;
+    pthread_rwlock_rdlock(&fs->names);
+    r = mlc_local_stat(n->domain, path, &st, &id);
+    pthread_rwlock_unlock(&fs->names);
+    r = look_again(n, path, r < 0 ? NULL : &st, ask, &e);
+    if (r < 0)
+        return r;
+    if (e.kind == MLC_KIND_LOCAL && e.is_cached) {
+        pthread_rwlock_rdlock(&fs->names);
+        h->fd = mlc_local_open(n->domain, path, O_RDONLY | O_NONBLOCK, 0);
+        pthread_rwlock_unlock(&fs->names);
+        r = h->fd < 0 ? -ESTALE : 0;
+        if (r == 0)
+            note_open(n, h->fd, false);
+    } else if (e.kind == MLC_KIND_OBJECT) {
+        r = mlc_domain_locate(n->domain, path, ask, &h->obj);
+    } else {
+        r = -ESTALE;
+    }
+    mlc_entry_done(&e);
+    if (r < 0)
+        return r;
+    if (h->obj)
+        mlc_object_open(h->obj);
+    op->fi.keep_cache = 1;
     return 0;
 }
 
@@ -316,9 +406,12 @@ open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
     atomic_store(&h->is_written, is_trunc);
     switch ((enum mlc_node_type)n->type) {
     case MLC_NODE_LOCAL:
-        return open_local(fs, n, path, op, h);
+        r = open_local(fs, n, path, op, h);
+        return r == -ESTALE && n->is_cached
+                   ? open_evicted(fs, n, path, op, ask, h)
+                   : r;
     case MLC_NODE_PRIVATE:
-        return open_private(n, op, h);
+        return open_private(n, n->text, n->is_cached, op, h);
     case MLC_NODE_OBJECT:
         return open_object(fs, n, path, op, ask, h);
     case MLC_NODE_VIEW:

@@ -30,7 +30,7 @@
  * say. */
 #define GRACE_MS 500
 /* How often an op is run again for a disk that was full. */
-#define MAX_FULL 2
+#define MAX_FULL 3
 
 void
 mlc_reply_err(struct mlc_fs *fs, fuse_req_t req, int r)

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "backends/cache/pool.h"
+#include "backends/util/clock.h"
 
 #define MAX_THINGS 6000
 #define MIB        ((uint64_t)1 << 20)
@@ -25,7 +26,7 @@
 /* What a source has: names are numbers. */
 struct thing {
     uint64_t bytes;
-    int64_t used_ms;
+    int64_t used_us;
     bool is_kept, is_gone;
     ino_t ino;
     dev_t dev;
@@ -76,12 +77,12 @@ list(void *arg, struct mlc_evict_round *round)
 
         snprintf(name, sizeof(name), "%zu", i);
         if (!t->is_gone)
-            mlc_evict_offer(round, name, &st, t->bytes, t->used_ms, t->is_kept);
+            mlc_evict_offer(round, name, &st, t->bytes, t->used_us, t->is_kept);
     }
 }
 
 static uint64_t
-drop(void *arg, const char *name, int64_t since_ms,
+drop(void *arg, const char *name, int64_t since_us,
      struct mlc_evict_round *round)
 {
     struct fixture *f = arg;
@@ -89,7 +90,7 @@ drop(void *arg, const char *name, int64_t since_ms,
     struct stat st = {.st_dev = t->dev, .st_ino = t->ino};
 
     f->n_drops++;
-    if (t->is_gone || t->used_ms > since_ms || mlc_evict_is_open(round, &st))
+    if (t->is_gone || t->used_us > since_us || mlc_evict_is_open(round, &st))
         return 0;
     t->is_gone = true;
     if (disk_free != UINT64_MAX)
@@ -98,11 +99,11 @@ drop(void *arg, const char *name, int64_t since_ms,
 }
 
 static struct thing *
-add(struct fixture *f, uint64_t bytes, int64_t used_ms)
+add(struct fixture *f, uint64_t bytes, int64_t used_us)
 {
     struct thing *t = &f->things[f->n++];
 
-    *t = (struct thing){.bytes = bytes, .used_ms = used_ms};
+    *t = (struct thing){.bytes = bytes, .used_us = used_us};
     return t;
 }
 
@@ -230,6 +231,25 @@ what_is_kept_counts_and_stays(void **state)
 }
 
 static void
+what_was_just_used_stays_but_for_a_full_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct thing *a = add(f, 80, mlc_now_us()), *b = add(f, 40, 1);
+    struct stat st;
+    int fd = open("/", O_RDONLY);
+
+    assert_int_equal(fstat(fd, &st), 0);
+    a->dev = b->dev = st.st_dev;
+    start(f, 50, false);
+    assert_false(a->is_gone);
+    assert_true(b->is_gone);
+    disk_free = 0;
+    mlc_evict_make_room(f->e, fd);
+    assert_true(a->is_gone);
+    close(fd);
+}
+
+static void
 what_is_open_stays(void **state)
 {
     struct fixture *f = *state;
@@ -300,7 +320,7 @@ of_very_many_the_oldest_go_in_order(void **state)
         add(f, 1, (int64_t)(i * 7919 % MAX_THINGS) + 1);
     start(f, MAX_THINGS - 3000, false);
     for (size_t i = 0; i < MAX_THINGS; i++)
-        assert_int_equal(f->things[i].is_gone, f->things[i].used_ms <= 3000);
+        assert_int_equal(f->things[i].is_gone, f->things[i].used_us <= 3000);
 }
 
 static void
@@ -437,6 +457,7 @@ main(void)
         TEST(exactly_the_limit_is_not_too_much),
         TEST(what_is_written_counts),
         TEST(what_is_kept_counts_and_stays),
+        TEST(what_was_just_used_stays_but_for_a_full_disk),
         TEST(what_is_open_stays),
         TEST(what_was_removed_otherwise_is_counted_no_more),
         TEST(without_a_limit_nothing_is_counted),

@@ -41,7 +41,7 @@ cmp -n 65536 "$source/a.bin" "$files/a.bin"
 cat /dev/zero >>"$store/ballast" 2>/dev/null || true
 assert_error "No space left on device" cp "$tmp/mine" "$mnt/more"
 assert_same "$tmp/mine" "$mnt/mine"
-rm "$store/ballast"
+rm "$store/ballast" "$mnt/more"
 readable() {
     cmp "$source/b.bin" "$files/b.bin" 2>>"$tmp/cmp.log"
 }

@@ -29,6 +29,9 @@
 #define AGAIN_TIMES  20
 #define MIN_AGAIN_MS 250
 #define MAX_AGAIN_MS 10000
+/* What was used so short a time ago stays: who looked it up is about to open
+ * it.  Not for a full disk. */
+#define GRACE_US INT64_C(1000000)
 /* What a disk must have free not to be full: this, or a part of a small one. */
 #define ROOM_BYTES ((uint64_t)16 << 20)
 #define ROOM_PART  32
@@ -39,9 +42,7 @@
 struct item {
     const struct mlc_evict_source *source;
     char *name;
-    dev_t dev;
-    uint64_t bytes;
-    int64_t used_ms;
+    int64_t used_us;
 };
 
 struct file_id {
@@ -76,11 +77,15 @@ struct mlc_evictor {
     size_t n_items, next_item;
     int64_t counted_ms; /* monotonic */
     int64_t count_ms;   /* how long that took */
+    bool is_said;       /* that it failed */
 };
 
 struct mlc_evict_round {
     struct mlc_evictor *e;
     const struct mlc_evict_source *source; /* that is being listed */
+    int64_t now_us; /* when the count began; 0: nothing is too new */
+    bool is_full;   /* it is for a full disk, full_dev */
+    dev_t full_dev;
     uint64_t total;
     struct file_id *open; /* sorted; this process's */
     size_t n_open;
@@ -157,9 +162,9 @@ sift_down(struct item *items, size_t n, size_t i)
         size_t k = 2 * i + 1;
         struct item swap = items[i];
 
-        if (k + 1 < n && items[k + 1].used_ms > items[k].used_ms)
+        if (k + 1 < n && items[k + 1].used_us > items[k].used_us)
             k++;
-        if (items[i].used_ms >= items[k].used_ms)
+        if (items[i].used_us >= items[k].used_us)
             return;
         items[i] = items[k];
         items[k] = swap;
@@ -170,7 +175,7 @@ sift_down(struct item *items, size_t n, size_t i)
 static void
 sift_up(struct item *items, size_t i)
 {
-    while (i > 0 && items[(i - 1) / 2].used_ms < items[i].used_ms) {
+    while (i > 0 && items[(i - 1) / 2].used_us < items[i].used_us) {
         struct item swap = items[i];
 
         items[i] = items[(i - 1) / 2];
@@ -181,20 +186,20 @@ sift_up(struct item *items, size_t i)
 
 void
 mlc_evict_offer(struct mlc_evict_round *round, const char *name,
-                const struct stat *st, uint64_t bytes, int64_t used_ms,
+                const struct stat *st, uint64_t bytes, int64_t used_us,
                 bool is_kept)
 {
     struct mlc_evictor *e = round->e;
     struct item item = {
         .source = round->source,
-        .dev = st->st_dev,
-        .bytes = bytes,
-        .used_ms = used_ms,
+        .used_us = used_us,
     };
 
     round->total += bytes;
+    is_kept |= used_us <= round->now_us && round->now_us - used_us < GRACE_US;
     if (is_kept || bytes == 0 ||
-        (e->n_items == MAX_ITEMS && used_ms >= e->items[0].used_ms))
+        (round->is_full && st->st_dev != round->full_dev) ||
+        (e->n_items == MAX_ITEMS && used_us >= e->items[0].used_us))
         return;
     item.name = strdup(name);
     if (!item.name)
@@ -212,8 +217,8 @@ mlc_evict_offer(struct mlc_evict_round *round, const char *name,
 static int
 by_age(const void *a, const void *b)
 {
-    int64_t x = ((const struct item *)a)->used_ms;
-    int64_t y = ((const struct item *)b)->used_ms;
+    int64_t x = ((const struct item *)a)->used_us;
+    int64_t y = ((const struct item *)b)->used_us;
 
     return x < y ? -1 : x > y;
 }
@@ -248,8 +253,9 @@ count(struct mlc_evict_round *round)
     e->counted_ms = mlc_mono_ms();
     e->count_ms = e->counted_ms - begin_ms;
     atomic_store(&e->estimate, round->total);
-    /* What came meanwhile was seen, or not. */
-    if (atomic_load(&e->n_written) != written)
+    /* What came meanwhile was seen, or not; it may be what is too much. */
+    if (round->total <= e->max &&
+        atomic_load(&e->n_written) - written > e->max - round->total)
         atomic_store(&e->is_vague, true);
     return 0;
 }
@@ -287,7 +293,7 @@ drop(struct mlc_evict_round *round, const struct item *item)
     uint64_t bytes, estimate;
 
     bytes =
-        item->source->drop(item->source->arg, item->name, item->used_ms, round);
+        item->source->drop(item->source->arg, item->name, item->used_us, round);
     if (bytes > 0) {
         mlc_debug("evict", "%s: %" PRIu64 " bytes", item->name, bytes);
         atomic_fetch_add(&e->n_files, 1);
@@ -302,7 +308,7 @@ drop(struct mlc_evict_round *round, const struct item *item)
 
 /* What is listed goes until it is enough.  How many bytes that were. */
 static uint64_t
-drop_listed(struct mlc_evict_round *round, int full_fd, dev_t full_dev)
+drop_listed(struct mlc_evict_round *round, int full_fd)
 {
     struct mlc_evictor *e = round->e;
     uint64_t bytes = 0;
@@ -310,8 +316,7 @@ drop_listed(struct mlc_evict_round *round, int full_fd, dev_t full_dev)
     while (e->next_item < e->n_items && !is_enough(e, full_fd)) {
         struct item *item = &e->items[e->next_item++];
 
-        if (full_fd < 0 || item->dev == full_dev)
-            bytes += drop(round, item);
+        bytes += drop(round, item);
         free(mlc_steal(&item->name));
     }
     return bytes;
@@ -329,29 +334,35 @@ must_count(const struct mlc_evictor *e, int full_fd)
 static void
 run_round(struct mlc_evictor *e, int full_fd)
 {
-    struct mlc_evict_round round = {.e = e};
+    struct mlc_evict_round round = {.e = e, .is_full = full_fd >= 0};
     bool is_counted, is_all;
     struct stat st = {0};
     uint64_t bytes = 0;
     int r = 0;
 
-    if ((full_fd >= 0 && fstat(full_fd, &st) < 0) ||
-        (is_enough(e, full_fd) && (full_fd >= 0 || !atomic_load(&e->is_vague))))
+    if ((round.is_full && fstat(full_fd, &st) < 0) ||
+        (is_enough(e, full_fd) &&
+         (round.is_full || !atomic_load(&e->is_vague))))
         return;
+    round.full_dev = st.st_dev;
     do {
         is_counted = must_count(e, full_fd);
+        round.now_us = round.is_full ? 0 : mlc_now_us();
         if (is_counted)
             r = count(&round);
         is_all = e->n_items < MAX_ITEMS;
         if (r == 0 && !is_enough(e, full_fd))
             r = read_open(&round);
         if (r == 0)
-            bytes = drop_listed(&round, full_fd, st.st_dev);
+            bytes = drop_listed(&round, full_fd);
     } while (r == 0 && !is_enough(e, full_fd) &&
              (!is_counted || (bytes > 0 && !is_all)));
     free(round.open);
-    if (r < 0)
+    if (round.is_full) /* of one disk, and without regard for what is new */
+        forget_items(e);
+    if (r < 0 && !e->is_said)
         mlc_log_err(r, "nothing can be evicted: %s", strerror(-r));
+    e->is_said = r < 0;
 }
 
 static void

@@ -33,9 +33,9 @@ struct mlc_evict_source {
     /* Calls mlc_evict_offer() for each thing that goes as one. */
     void (*list)(void *arg, struct mlc_evict_round *round);
     /* Removes the thing unless it is in use by now (mlc_evict_is_open()), or
-     * was used after used_ms.  How many bytes less there are; 0: it stays, or
+     * was used after used_us.  How many bytes less there are; 0: it stays, or
      * is gone already. */
-    uint64_t (*drop)(void *arg, const char *name, int64_t used_ms,
+    uint64_t (*drop)(void *arg, const char *name, int64_t used_us,
                      struct mlc_evict_round *round);
     void *arg; /* borrowed until the pool has stopped */
 };
@@ -72,10 +72,10 @@ int mlc_evict_ask_room(struct mlc_evictor *e, int fd, struct mlc_ask *ask);
 
 /* --- for sources, in a round --------------------------------------------- */
 
-/* st: of the file, or of one of them, where several go as one.  is_kept: it
- * counts, but must not go. */
+/* st: of the file, or of one of them, where several go as one.  used_us: real
+ * time, in microseconds.  is_kept: it counts, but must not go. */
 void mlc_evict_offer(struct mlc_evict_round *round, const char *name,
-                     const struct stat *st, uint64_t bytes, int64_t used_ms,
+                     const struct stat *st, uint64_t bytes, int64_t used_us,
                      bool is_kept);
 /* Does this process have the file open? */
 bool mlc_evict_is_open(struct mlc_evict_round *round, const struct stat *st);

@@ -19,6 +19,7 @@
 
 #include "backends/cache/evict.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
 #include "backends/util/log.h"
 #include "backends/util/path.h"
 
@@ -197,9 +198,9 @@ mlc_kept_put(struct mlc_kept *k, uint64_t key, uint64_t off, const void *data,
 /* --- eviction ------------------------------------------------------------ */
 
 static int64_t
-used_ms(const struct stat *st)
+used_us(const struct stat *st)
 {
-    return st->st_mtim.tv_sec * INT64_C(1000) + st->st_mtim.tv_nsec / 1000000;
+    return mlc_time_us(&st->st_mtim);
 }
 
 static void
@@ -213,12 +214,12 @@ list(void *arg, struct mlc_evict_round *round)
     n = read_folder(k, &items);
     for (size_t i = 0; i < n; i++)
         mlc_evict_offer(round, items[i].name, &items[i].st,
-                        (uint64_t)items[i].st.st_size, used_ms(&items[i].st),
+                        (uint64_t)items[i].st.st_size, used_us(&items[i].st),
                         false);
 }
 
 static uint64_t
-drop(void *arg, const char *name, int64_t since_ms,
+drop(void *arg, const char *name, int64_t since_us,
      struct mlc_evict_round *round)
 {
     struct mlc_kept *k = arg;
@@ -227,7 +228,7 @@ drop(void *arg, const char *name, int64_t since_ms,
     (void)round; /* read at once, never kept open */
     MLC_LOCK_SCOPE(&k->lock);
     if (fstatat(k->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        used_ms(&st) > since_ms || unlinkat(k->fd, name, 0) < 0)
+        used_us(&st) > since_us || unlinkat(k->fd, name, 0) < 0)
         return 0;
     k->used -= k->used < (uint64_t)st.st_size ? k->used : (uint64_t)st.st_size;
     return (uint64_t)st.st_size;

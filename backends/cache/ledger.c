@@ -26,7 +26,7 @@
 
 struct record {
     uint64_t id; /* 0: an empty place in the table */
-    int64_t used_ms;
+    int64_t used_us;
 };
 
 struct mlc_ledger {
@@ -37,7 +37,7 @@ struct mlc_ledger {
     struct record *table; /* lock; open addressing, at most half full */
     size_t n, cap;        /* lock; cap is a power of two */
     size_t n_records;     /* lock; in the file */
-    int64_t last_ms;      /* lock; the newest of all */
+    int64_t last_us;      /* lock; the newest of all */
 };
 
 static uint64_t
@@ -73,7 +73,7 @@ rebuild_locked(struct mlc_ledger *l, size_t cap, int64_t since)
     if (!table)
         return -ENOMEM;
     for (size_t i = 0; i < l->cap; i++) {
-        if (!l->table[i].id || l->table[i].used_ms <= since)
+        if (!l->table[i].id || l->table[i].used_us <= since)
             continue;
         *place_of(table, cap, l->table[i].id) = l->table[i];
         n++;
@@ -104,13 +104,13 @@ halve_locked(struct mlc_ledger *l)
         return -ENOMEM;
     for (size_t i = 0; i < l->cap; i++)
         if (l->table[i].id)
-            times[n++] = l->table[i].used_ms;
+            times[n++] = l->table[i].used_us;
     qsort(times, n, sizeof(*times), by_time);
     return rebuild_locked(l, l->cap, times[n / 2]);
 }
 
 static int
-set_locked(struct mlc_ledger *l, uint64_t id, int64_t used_ms)
+set_locked(struct mlc_ledger *l, uint64_t id, int64_t used_us)
 {
     struct record *r = place_of(l->table, l->cap, id);
     int q = 0;
@@ -126,9 +126,9 @@ set_locked(struct mlc_ledger *l, uint64_t id, int64_t used_ms)
         r->id = id;
         l->n++;
     }
-    r->used_ms = used_ms;
-    if (used_ms > l->last_ms)
-        l->last_ms = used_ms;
+    r->used_us = used_us;
+    if (used_us > l->last_us)
+        l->last_us = used_us;
     return 0;
 }
 
@@ -156,8 +156,8 @@ load(struct mlc_ledger *l)
     for (size_t i = 1; r == 0 && (i + 1) * sizeof(rec) <= len; i++) {
         memcpy(&rec, data + i * sizeof(rec), sizeof(rec));
         /* Of a file system that lost its last blocks. */
-        if (rec.id && rec.used_ms > 0 && rec.used_ms < INT64_MAX / 2)
-            r = set_locked(l, rec.id, rec.used_ms);
+        if (rec.id && rec.used_us > 0 && rec.used_us < INT64_MAX / 2)
+            r = set_locked(l, rec.id, rec.used_us);
     }
     return r;
 }
@@ -222,11 +222,11 @@ append_locked(struct mlc_ledger *l, const struct record *rec)
 static void
 note_locked(struct mlc_ledger *l, uint64_t id)
 {
-    int64_t now = mlc_real_ms();
+    int64_t now = mlc_now_us();
     struct record rec = {.id = id};
 
-    rec.used_ms = now > l->last_ms ? now : l->last_ms + 1;
-    if (set_locked(l, id, rec.used_ms) == 0)
+    rec.used_us = now > l->last_us ? now : l->last_us + 1;
+    if (set_locked(l, id, rec.used_us) == 0)
         append_locked(l, &rec);
 }
 
@@ -240,7 +240,7 @@ mlc_ledger_add(struct mlc_ledger *l, const struct stat *st)
     MLC_LOCK_SCOPE(&l->lock);
 
     rec = place_of(l->table, l->cap, id);
-    if (!rec->id || rec->used_ms < l->last_ms)
+    if (!rec->id || rec->used_us < l->last_us)
         note_locked(l, id);
 }
 
@@ -252,13 +252,13 @@ mlc_ledger_opened(struct mlc_ledger *l, const struct stat *st)
     MLC_LOCK_SCOPE(&l->lock);
 
     rec = place_of(l->table, l->cap, id);
-    if (rec->id && rec->used_ms < l->last_ms)
+    if (rec->id && rec->used_us < l->last_us)
         note_locked(l, id);
 }
 
 bool
 mlc_ledger_find(struct mlc_ledger *l, const struct stat *st,
-                int64_t *ret_used_ms)
+                int64_t *ret_used_us)
 {
     const struct record *rec;
     MLC_LOCK_SCOPE(&l->lock);
@@ -266,7 +266,7 @@ mlc_ledger_find(struct mlc_ledger *l, const struct stat *st,
     rec = place_of(l->table, l->cap, id_of(st));
     if (!rec->id)
         return false;
-    *ret_used_ms = rec->used_ms;
+    *ret_used_us = rec->used_us;
     return true;
 }
 

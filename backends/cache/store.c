@@ -19,6 +19,7 @@
 #include "backends/cache/evict.h"
 #include "backends/cache/ledger.h"
 #include "backends/util/cleanup.h"
+#include "backends/util/clock.h"
 #include "backends/util/log.h"
 #include "backends/util/parse.h"
 #include "backends/util/path.h"
@@ -245,12 +246,10 @@ unfinished_locked(const struct mlc_slot *slot, bool *ret_is_busy)
 
 /* When a byte of it was last written, or read. */
 static int64_t
-used_ms(const struct stat *st)
+used_us(const struct stat *st)
 {
-    int64_t written =
-        st->st_mtim.tv_sec * INT64_C(1000) + st->st_mtim.tv_nsec / 1000000;
-    int64_t read =
-        st->st_atim.tv_sec * INT64_C(1000) + st->st_atim.tv_nsec / 1000000;
+    int64_t written = mlc_time_us(&st->st_mtim);
+    int64_t read = mlc_time_us(&st->st_atim);
 
     return written > read ? written : read;
 }
@@ -287,7 +286,7 @@ list_unfinished(void *arg, struct mlc_evict_round *round)
         if (fstatat(s->fd, text, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         text[2 * MLC_NAME_LEN] = '\0';
-        mlc_evict_offer(round, text, &st, list[i].bytes, used_ms(&st),
+        mlc_evict_offer(round, text, &st, list[i].bytes, used_us(&st),
                         list[i].is_busy);
     }
 }
@@ -295,7 +294,7 @@ list_unfinished(void *arg, struct mlc_evict_round *round)
 static int drop_locked(struct mlc_store *s, struct mlc_slot *slot);
 
 static uint64_t
-drop_unfinished(void *arg, const char *hex, int64_t since_ms,
+drop_unfinished(void *arg, const char *hex, int64_t since_us,
                 struct mlc_evict_round *round)
 {
     struct mlc_store *s = arg;
@@ -315,7 +314,7 @@ drop_unfinished(void *arg, const char *hex, int64_t since_ms,
     mlc_name_text(name, ".data", text);
     if (bytes == 0 || is_busy ||
         fstatat(s->fd, text, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        used_ms(&st) > since_ms || drop_locked(s, slot) != 1)
+        used_us(&st) > since_us || drop_locked(s, slot) != 1)
         return 0;
     return bytes;
 }

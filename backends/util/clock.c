@@ -64,6 +64,21 @@ mlc_clock_is_file(void)
 }
 
 int64_t
+mlc_time_us(const struct timespec *ts)
+{
+    return ts->tv_sec * INT64_C(1000000) + ts->tv_nsec / 1000;
+}
+
+int64_t
+mlc_now_us(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return mlc_time_us(&ts);
+}
+
+int64_t
 mlc_real_ms(void)
 {
     int64_t ms;

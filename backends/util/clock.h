@@ -17,6 +17,10 @@
 
 int64_t mlc_mono_ms(void);
 int64_t mlc_real_ms(void);
+/* Microseconds since 1970; now: by the system's clock, whatever was set, to be
+ * compared with the times of files. */
+int64_t mlc_time_us(const struct timespec *ts);
+int64_t mlc_now_us(void);
 /* path: copied; NULL: the system's clock.  Call before threads start.  0 or
  * -ENOMEM. */
 int mlc_clock_use_file(const char *path);
