@@ -24,9 +24,10 @@
  * open handles get -EIO, and the store makes a new object for the key.
  * Lifetime: reference-counted; the store outlives its objects.
  * Locks: a feed's own lock, then store.lock (level 3), then object.lock (4):
- * a feed may hold its lock while it asks mlc_object_has(), next_*(), is_open()
- * and progress_ms(), and must not in any other call.  Feed and wait functions
- * are called with none of them held.
+ * a feed may hold its lock while it asks mlc_object_has(), next_*(),
+ * wanted_end(), is_open(), is_part() and progress_ms(), or what never changes
+ * (sizes, spans), and must not in any other call.  Feed and wait functions are
+ * called with none of them held.
  * Blocking: disk only; waiting is a mlc_wait (wait.h).
  */
 #ifndef MLC_CACHE_OBJECT_H
