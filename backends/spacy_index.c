@@ -250,11 +250,12 @@ build(const struct mlc_spacy_wheel *w, struct mlc_spacy_parts *p,
     return 0;
 }
 
-/* Of the tail stays what is a whole piece of the wheel's object. */
+/* Of the tail stays what is whole pieces of the wheel's object. */
 static void
 trim_tail(struct mlc_spacy_index *x)
 {
-    uint64_t from = (x->tail_from + MLC_PIECE - 1) / MLC_PIECE * MLC_PIECE;
+    size_t piece = mlc_piece_size(x->size);
+    uint64_t from = (x->tail_from + piece - 1) / piece * piece;
     size_t gone;
 
     if (from >= x->size) {

@@ -30,7 +30,7 @@
 #define NO_ROOM_MS  20
 /* A range that is so far from what comes next is asked for out of turn, once
  * for so many bytes of the wheel. */
-#define FAR_PIECES 64 /* 16 MiB */
+#define FAR        ((uint64_t)16 << 20)
 #define JUMP_SHARE ((uint64_t)32 << 20)
 
 struct mlc_spacy_unpack {
@@ -187,29 +187,31 @@ on_changed(void *arg, uint64_t content)
             w->is_stale = true;
 }
 
-/* What came with the index is not fetched again, where it is a whole piece. */
+/* What came with the index is not fetched again, where it is whole pieces. */
 static void
 put_tail(struct mlc_spacy *s, const struct mlc_spacy_index *x,
          struct mlc_object *wheel)
 {
-    uint64_t n = mlc_object_n_pieces(wheel);
+    size_t piece = mlc_object_piece_size(wheel);
+    uint64_t i, end;
 
     if (!x->tail)
         return;
-    for (uint64_t i = x->tail_from / MLC_PIECE; i < n; i++) {
-        size_t len = (size_t)(x->size - i * MLC_PIECE);
-        void *piece;
+    for (i = (x->tail_from + piece - 1) / piece; i < mlc_object_n_pieces(wheel);
+         i = end) {
+        size_t len;
+        void *buffer;
 
-        if (len > MLC_PIECE)
-            len = MLC_PIECE;
-        if (i * MLC_PIECE < x->tail_from || mlc_object_has(wheel, i))
+        end = mlc_object_span_end(wheel, i);
+        if (mlc_object_next_missing(wheel, i) >= end)
             continue;
-        piece = mlc_budget_take_piece(s->d->cache->budget);
-        if (!piece)
+        buffer = mlc_budget_take_buffer(s->d->cache->budget);
+        if (!buffer)
             return;
-        memcpy(piece, x->tail + (i * MLC_PIECE - x->tail_from), len);
-        if (mlc_object_put_piece(wheel, i, piece, len) < 0)
-            mlc_budget_give_piece(s->d->cache->budget, piece);
+        len = (size_t)mlc_object_span_len(wheel, i, end);
+        memcpy(buffer, x->tail + (i * piece - x->tail_from), len);
+        if (mlc_object_put_span(wheel, i, buffer, len) < 0)
+            mlc_budget_give_buffer(s->d->cache->budget, buffer);
     }
 }
 
@@ -273,8 +275,8 @@ struct sink {
     struct mlc_spacy_unpack *u;
     int fd; /* of the wheel */
     struct mlc_digest_state *digest;
-    uint64_t index; /* of the piece that is filled */
-    void *piece;
+    uint64_t index; /* of the span that is filled */
+    void *buffer;
     size_t fill;
 };
 
@@ -307,14 +309,14 @@ wait_for_room(struct mlc_spacy_unpack *u)
     u->has_room = false;
 }
 
-/* Hands the piece over.  0 or -errno. */
+/* Hands the span over.  0 or -errno. */
 static int
 put(struct sink *k)
 {
     struct mlc_spacy_unpack *u = k->u;
     int r;
 
-    while ((r = mlc_object_put_piece(u->obj, k->index, k->piece, k->fill)) ==
+    while ((r = mlc_object_put_span(u->obj, k->index, k->buffer, k->fill)) ==
            -EAGAIN) {
         if (is_stopping(u))
             return -ECANCELED;
@@ -322,14 +324,14 @@ put(struct sink *k)
     }
     if (r < 0)
         return r;
-    k->piece = NULL;
-    k->index++;
+    k->buffer = NULL;
+    k->index = mlc_object_span_end(u->obj, k->index);
     k->fill = 0;
     return 0;
 }
 
 static int
-write_piece(void *arg, const void *data, size_t len)
+write_bytes(void *arg, const void *data, size_t len)
 {
     struct sink *k = arg;
     struct mlc_budget *budget = k->u->s->d->cache->budget;
@@ -341,19 +343,19 @@ write_piece(void *arg, const void *data, size_t len)
         size_t n;
 
         /* The last one stays until all was found right. */
-        if (k->fill == MLC_PIECE)
+        if (k->fill == MLC_BUFFER)
             r = put(k);
-        while (r == 0 && !k->piece) {
-            k->piece = mlc_budget_take_piece(budget);
-            if (!k->piece && is_stopping(k->u))
+        while (r == 0 && !k->buffer) {
+            k->buffer = mlc_budget_take_buffer(budget);
+            if (!k->buffer && is_stopping(k->u))
                 r = -ECANCELED;
-            else if (!k->piece)
+            else if (!k->buffer)
                 wait_for_room(k->u);
         }
         if (r < 0)
             break;
-        n = MLC_PIECE - k->fill < len ? MLC_PIECE - k->fill : len;
-        memcpy((char *)k->piece + k->fill, p, n);
+        n = MLC_BUFFER - k->fill < len ? MLC_BUFFER - k->fill : len;
+        memcpy((char *)k->buffer + k->fill, p, n);
         k->fill += n;
         p += n;
         len -= n;
@@ -379,7 +381,7 @@ check(struct sink *k, char *ret_why)
         return -EBADMSG;
     }
     if (strcmp(mlc_path_base(u->m->name), "meta.json") == 0 && k->index == 0)
-        return mlc_wheel_check_meta(k->piece, k->fill, u->w->name,
+        return mlc_wheel_check_meta(k->buffer, k->fill, u->w->name,
                                     u->w->version, ret_why);
     return 0;
 }
@@ -398,14 +400,14 @@ unpack(struct mlc_spacy_unpack *u, char *ret_why)
     k.fd = fd;
     r = mlc_digest_new(MLC_DIGEST_SHA256, u->m->usize, &k.digest);
     if (r == 0)
-        r = mlc_zip_extract(u->m, read_wheel, write_piece, &k,
+        r = mlc_zip_extract(u->m, read_wheel, write_bytes, &k,
                             mlc_store_stopping(u->s->d->store), ret_why);
     if (r == 0)
         r = check(&k, ret_why);
     if (r == 0)
         r = put(&k);
-    if (k.piece)
-        mlc_budget_give_piece(u->s->d->cache->budget, k.piece);
+    if (k.buffer)
+        mlc_budget_give_buffer(u->s->d->cache->budget, k.buffer);
     mlc_digest_free(k.digest);
     return r;
 }
@@ -528,14 +530,15 @@ watch_progress(struct mlc_spacy_unpack *u)
  * or where that would take long, it is asked for out of turn; but each time the
  * bytes under way to us are lost, which must not become many. */
 static bool
-comes_in_turn(struct mlc_spacy_unpack *u, uint64_t piece)
+comes_in_turn(struct mlc_spacy_unpack *u)
 {
-    uint64_t first = mlc_object_next_missing(u->wheel, 0);
+    uint64_t next =
+        mlc_object_next_missing(u->wheel, 0) * mlc_object_piece_size(u->wheel);
     MLC_LOCK_SCOPE(&u->s->lock);
 
     if (!u->w->whole || u->is_out_of_turn)
         return false;
-    if (piece < first + FAR_PIECES || u->w->n_jumps >= u->x->size / JUMP_SHARE)
+    if (u->off < next + FAR || u->w->n_jumps >= u->x->size / JUMP_SHARE)
         return true;
     u->w->n_jumps++;
     u->is_out_of_turn = true;
@@ -571,18 +574,20 @@ need_range(struct mlc_spacy_unpack *u)
     r = need_wheel(u);
     if (r < 0)
         return r;
-    /* Piece by piece: all of a long range at once would be as many wishes,
+    /* A span at a time: all of a long range at once would be as many wishes,
      * each of which gets a connection. */
     while (u->off < u->m->end) {
-        uint64_t piece = u->off / MLC_PIECE;
-        uint64_t len = MLC_PIECE - u->off % MLC_PIECE;
+        size_t piece = mlc_object_piece_size(u->wheel);
+        uint64_t len = MLC_BUFFER - u->off % MLC_BUFFER;
         uint64_t from = u->off;
 
         if (len > u->m->end - u->off)
             len = u->m->end - u->off;
         /* In its turn: whatever comes next is waited for. */
-        if (!mlc_object_has(u->wheel, piece) && comes_in_turn(u, piece))
-            from = mlc_object_next_missing(u->wheel, 0) * MLC_PIECE;
+        if (mlc_object_next_missing(u->wheel, u->off / piece) * piece <
+                u->off + len &&
+            comes_in_turn(u))
+            from = mlc_object_next_missing(u->wheel, 0) * piece;
         r = mlc_object_want(u->wheel, from, from == u->off ? (size_t)len : 1,
                             &ask);
         if (r < 0)

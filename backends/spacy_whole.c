@@ -159,8 +159,8 @@ need_sum(struct mlc_spacy_whole *g)
     while (r == 0 && g->off < g->x->size) {
         uint64_t len = g->x->size - g->off;
 
-        if (len > MLC_PIECE)
-            len = MLC_PIECE;
+        if (len > MLC_BUFFER)
+            len = MLC_BUFFER;
         r = mlc_object_want(g->wheel, g->off, (size_t)len, &ask);
         if (r == 0)
             g->off += len;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Bodies whose length nobody tells: fetched whole while the look-up waits.
  *
- * The network thread fills pieces from the budget, the pool writes them
+ * The network thread fills buffers from the budget, the pool writes them
  * straight to the body's home; at most MAX_WRITES are under way, then the
  * transfer pauses.  Whatever ends it, the record is made last, so that an
  * unfinished body is never known.  A server that breaks off or is busy is asked
@@ -43,7 +43,7 @@ struct chunk {
     struct mlc_web_stream *s;
     struct chunk *next; /* s.lock; that waits for room on the disk, too */
     bool is_retry;      /* room is made first, on a SLOW thread */
-    void *piece;
+    void *buffer;
     size_t len;
     uint64_t off;
 };
@@ -63,7 +63,7 @@ struct mlc_web_stream {
     bool is_ended;               /* web.lock */
     int r;                       /* web.lock, when ended */
     int64_t until_ms;            /* web.lock; monotonic: forgotten then */
-    void *piece;                 /* network thread; being filled */
+    void *buffer;                /* network thread; being filled */
     size_t fill;
     uint64_t total; /* network thread; bytes taken */
     char *head;     /* on_done's, then the end's */
@@ -91,13 +91,13 @@ stream_free(struct mlc_web_stream *s)
         mlc_web_body_path(s->gen, home);
         unlinkat(s->web->d->privfd, home, 0);
     }
-    if (s->piece)
-        mlc_budget_give_piece(s->web->d->cache->budget, s->piece);
+    if (s->buffer)
+        mlc_budget_give_buffer(s->web->d->cache->budget, s->buffer);
     while (s->stuck) { /* the pool has stopped */
         struct chunk *c = s->stuck;
 
         s->stuck = c->next;
-        mlc_budget_give_piece(s->web->d->cache->budget, c->piece);
+        mlc_budget_give_buffer(s->web->d->cache->budget, c->buffer);
         free(c);
     }
     free(s->path);
@@ -174,12 +174,12 @@ chunk_run(struct mlc_job *job)
 
     if (c->is_retry)
         make_room(c);
-    r = write_all(s->fd, c->piece, c->len, c->off);
+    r = write_all(s->fd, c->buffer, c->len, c->off);
     if (r == -ENOSPC && !c->is_retry) {
         retry_later(c);
         return;
     }
-    mlc_budget_give_piece(cache->budget, c->piece);
+    mlc_budget_give_buffer(cache->budget, c->buffer);
     free(c);
     pthread_mutex_lock(&s->lock);
     s->n_writes--;
@@ -211,7 +211,7 @@ on_head(struct mlc_net_request *q, const struct mlc_net_head *h)
     return 0;
 }
 
-/* Gives the piece to the pool. */
+/* Gives the buffer to the pool. */
 static int
 flush(struct mlc_web_stream *s)
 {
@@ -221,7 +221,7 @@ flush(struct mlc_web_stream *s)
         return -ENOMEM;
     c->job.run = chunk_run;
     c->s = s;
-    c->piece = mlc_steal(&s->piece);
+    c->buffer = mlc_steal(&s->buffer);
     c->len = s->fill;
     c->off = s->total - s->fill;
     s->fill = 0;
@@ -266,34 +266,35 @@ on_body(struct mlc_net_request *q, const void *data, size_t len)
     r = check_room(s);
     if (r < 0)
         return r;
-    /* All pieces that this takes, or none: the same bytes come again. */
-    n_spare = (s->fill + len + MLC_PIECE - 1) / MLC_PIECE - (s->piece ? 1 : 0);
+    /* All buffers that this takes, or none: the same bytes come again. */
+    n_spare =
+        (s->fill + len + MLC_BUFFER - 1) / MLC_BUFFER - (s->buffer ? 1 : 0);
     if (n_spare > sizeof(spare) / sizeof(*spare))
         return -EFBIG;
-    while (n < n_spare && (spare[n] = mlc_budget_take_piece(budget)))
+    while (n < n_spare && (spare[n] = mlc_budget_take_buffer(budget)))
         n++;
     if (n < n_spare) {
         while (n > 0)
-            mlc_budget_give_piece(budget, spare[--n]);
+            mlc_budget_give_buffer(budget, spare[--n]);
         return -EAGAIN; /* resumed when the budget has some again */
     }
     while (len > 0 && r == 0) {
-        size_t part = MLC_PIECE - s->fill;
+        size_t part = MLC_BUFFER - s->fill;
 
-        if (!s->piece)
-            s->piece = spare[--n];
+        if (!s->buffer)
+            s->buffer = spare[--n];
         if (part > len)
             part = len;
-        memcpy((char *)s->piece + s->fill, p, part);
+        memcpy((char *)s->buffer + s->fill, p, part);
         s->fill += part;
         s->total += part;
         p += part;
         len -= part;
-        if (s->fill == MLC_PIECE)
+        if (s->fill == MLC_BUFFER)
             r = flush(s);
     }
     while (n > 0)
-        mlc_budget_give_piece(budget, spare[--n]);
+        mlc_budget_give_buffer(budget, spare[--n]);
     return r;
 }
 
@@ -417,8 +418,8 @@ end_run(struct mlc_job *job)
     }
     close(s->fd);
     s->fd = -1;
-    if (s->piece)
-        mlc_budget_give_piece(web->d->cache->budget, mlc_steal(&s->piece));
+    if (s->buffer)
+        mlc_budget_give_buffer(web->d->cache->budget, mlc_steal(&s->buffer));
     switch (r) {
     case 0:
         memo_ms = JUST_NOW_MS;

@@ -18,7 +18,8 @@
 #include "tests/http-server.h"
 #include "tests/object-reader.h"
 
-#define SIZE    (13 * MLC_PIECE + 4321)
+#define SIZE    (13 * MLC_BUFFER + 4321)
+#define PIECE   ((size_t)256) /* of a file of that size */
 #define TIMEOUT 4000
 
 struct fixture {
@@ -127,7 +128,7 @@ setup(void **state)
 
     if (!f)
         return -1;
-    bench_init(&f->bench, 64 * MLC_PIECE);
+    bench_init(&f->bench, 64 * MLC_BUFFER);
     f->size = SIZE;
     f->bytes = make_bytes(f->size, 3);
     f->answer = answer_well;
@@ -170,7 +171,7 @@ teardown(void **state)
 }
 
 static struct mlc_object *
-get_object(struct fixture *f)
+get_closed(struct fixture *f)
 {
     struct mlc_object *obj = NULL;
     struct mlc_object_spec spec = {
@@ -188,7 +189,24 @@ get_object(struct fixture *f)
 
     assert_int_equal(mlc_fetch_new(&f->conf, &f->spec, &spec.feed), 0);
     assert_int_equal(mlc_store_get(f->bench.store, &spec, &obj), 0);
+    return obj;
+}
+
+static struct mlc_object *
+get_object(struct fixture *f)
+{
+    struct mlc_object *obj = get_closed(f);
+
     mlc_object_open(obj);
+    return obj;
+}
+
+static struct mlc_object *
+get_part(struct fixture *f)
+{
+    struct mlc_object *obj = get_closed(f);
+
+    mlc_object_open_part(obj);
     return obj;
 }
 
@@ -294,7 +312,7 @@ answer_head_then_hang(struct fixture *f, struct http_call *c, uint64_t from,
     if (from > 0)
         return answer_well(f, c, from, to);
     send_head(f, c, from, to, "");
-    send_part(f, c, from, MLC_PIECE);
+    send_part(f, c, from, MLC_BUFFER);
     return hang(f, c);
 }
 
@@ -305,7 +323,7 @@ seek_gets_a_stream_of_its_own(void **state)
     struct mlc_object *obj;
     uint8_t buf[100];
 
-    f->size = 100 * MLC_PIECE;
+    f->size = 100 * MLC_BUFFER;
     free(f->bytes);
     f->bytes = make_bytes(f->size, 5);
     f->answer = answer_head_then_hang;
@@ -348,9 +366,9 @@ demand_brings_little_more_than_is_read(void **state)
 
     f->conf.is_whole = false;
     obj = get_object(f);
-    assert_int_equal(read_object(obj, 7 * MLC_PIECE, buf, 100), 0);
-    assert_memory_equal(buf, f->bytes + 7 * MLC_PIECE, 100);
-    assert_true(f->sent <= 2 * MLC_PIECE);
+    assert_int_equal(read_object(obj, 7 * MLC_BUFFER, buf, 100), 0);
+    assert_memory_equal(buf, f->bytes + 7 * MLC_BUFFER, 100);
+    assert_true(f->sent <= 2 * MLC_BUFFER);
     assert_int_equal(compare_object(obj, f->bytes, 0, 100000), 0);
     assert_int_equal(f->sent, f->size);
     bench_wait_published(&f->bench, 1);
@@ -366,13 +384,88 @@ small_budget_is_enough(void **state)
 
     /* Two pieces are left for the transfer. */
     for (size_t i = 0; i < 62; i++)
-        taken[i] = mlc_budget_take_piece(f->bench.budget);
+        taken[i] = mlc_budget_take_buffer(f->bench.budget);
     obj = get_object(f);
     assert_int_equal(compare_object(obj, f->bytes, 0, 100000), 0);
     for (size_t i = 0; i < 62; i++)
-        mlc_budget_give_piece(f->bench.budget, taken[i]);
+        mlc_budget_give_buffer(f->bench.budget, taken[i]);
     bench_wait_published(&f->bench, 1);
     put_away(obj);
+}
+
+static void
+put_part_away(struct mlc_object *obj)
+{
+    mlc_object_close_part(obj);
+    mlc_object_unref(obj);
+}
+
+/* Is [off, off+len) right, and did just so many bytes come for it? */
+static void
+expect_part(struct fixture *f, struct mlc_object *obj, uint64_t off, size_t len,
+            uint64_t sent)
+{
+    uint8_t *buf = malloc(len);
+
+    assert_non_null(buf);
+    pthread_mutex_lock(&f->lock);
+    f->sent = 0;
+    pthread_mutex_unlock(&f->lock);
+    assert_int_equal(read_object(obj, off, buf, len), 0);
+    assert_memory_equal(buf, f->bytes + off, len);
+    free(buf);
+    assert_int_equal(f->sent, sent);
+}
+
+static void
+parts_are_brought_to_the_piece(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj = get_part(f);
+
+    expect_part(f, obj, 1000 * PIECE, 1, PIECE);
+    expect_part(f, obj, 2000 * PIECE - 1, 2, 2 * PIECE);
+    /* Up to what is there, and over the ends of buffers. */
+    expect_part(f, obj, 990 * PIECE, 11 * PIECE, 10 * PIECE);
+    expect_part(f, obj, 1023 * PIECE, 500 * PIECE, 500 * PIECE);
+    expect_part(f, obj, SIZE - 1, 1, SIZE % PIECE);
+    expect_part(f, obj, 1000 * PIECE, 1, 0);
+    put_part_away(obj);
+    /* The rest, and only that, comes for who reads it as a whole. */
+    f->sent = 0;
+    expect_right(f);
+    assert_int_equal(f->sent, SIZE - 513 * PIECE - SIZE % PIECE);
+}
+
+#define HEAD_LEN (100 * PIECE + 7)
+
+static char *
+give_head(void *arg, uint64_t content, size_t *ret_len)
+{
+    char *head = malloc(HEAD_LEN);
+
+    assert_non_null(head);
+    memcpy(head, ((struct fixture *)arg)->bytes, HEAD_LEN);
+    *ret_len = HEAD_LEN;
+    return head;
+}
+
+static void
+known_head_is_not_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+
+    f->spec.get_head = give_head;
+    f->spec.arg = f;
+    obj = get_part(f);
+    /* One answer must say that the file is still the same. */
+    expect_part(f, obj, 0, 8, PIECE - 7);
+    expect_part(f, obj, 1, HEAD_LEN, 0);
+    put_part_away(obj);
+    f->sent = 0;
+    expect_right(f);
+    assert_int_equal(f->sent, SIZE - 101 * PIECE);
 }
 
 /* --- faults that pass ---------------------------------------------------- */
@@ -442,6 +535,33 @@ cut_answer_is_continued_where_it_ended(void **state)
     assert_int_equal(f->sent, f->size);
 }
 
+/* Then it hangs, for good. */
+static bool
+answer_cut_then_hang(struct fixture *f, struct http_call *c, uint64_t from,
+                     uint64_t to)
+{
+    if (call_number(f) > 1)
+        return hang(f, c);
+    send_head(f, c, from, to, "");
+    send_part(f, c, from, from + 100001);
+    return false;
+}
+
+static void
+whole_pieces_of_a_cut_answer_are_there(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    uint8_t buf[1000];
+
+    f->answer = answer_cut_then_hang;
+    obj = get_object(f);
+    assert_int_equal(read_object(obj, 99000, buf, 800), 0);
+    assert_memory_equal(buf, f->bytes + 99000, 800);
+    assert_int_equal(mlc_object_present(obj), 100001 / PIECE * PIECE);
+    put_away(obj);
+}
+
 static bool
 answer_stall_once(struct fixture *f, struct http_call *c, uint64_t from,
                   uint64_t to)
@@ -449,7 +569,7 @@ answer_stall_once(struct fixture *f, struct http_call *c, uint64_t from,
     if (call_number(f) > 1)
         return answer_well(f, c, from, to);
     send_head(f, c, from, to, "");
-    send_part(f, c, from, from + MLC_PIECE + 7);
+    send_part(f, c, from, from + MLC_BUFFER + 7);
     return hang(f, c);
 }
 
@@ -482,8 +602,8 @@ ignored_range_is_never_put_at_the_wrong_place(void **state)
     f->answer = answer_without_ranges;
     f->conf.is_whole = false; /* so that it begins in the middle */
     obj = get_object(f);
-    assert_int_equal(read_object(obj, 9 * MLC_PIECE, buf, 100), 0);
-    assert_memory_equal(buf, f->bytes + 9 * MLC_PIECE, 100);
+    assert_int_equal(read_object(obj, 9 * MLC_BUFFER, buf, 100), 0);
+    assert_memory_equal(buf, f->bytes + 9 * MLC_BUFFER, 100);
     assert_int_equal(compare_object(obj, f->bytes, 0, 100000), 0);
     bench_wait_published(&f->bench, 1);
     put_away(obj);
@@ -509,8 +629,8 @@ answer_expiring(struct fixture *f, struct http_call *c, uint64_t from,
     }
     sscanf(c->path, "/cdn?%u", &n);
     pthread_mutex_lock(&f->lock);
-    if (n == f->limit && n < 3 && to - from > 3 * MLC_PIECE) {
-        to = from + 3 * MLC_PIECE; /* then it has expired */
+    if (n == f->limit && n < 3 && to - from > 3 * MLC_BUFFER) {
+        to = from + 3 * MLC_BUFFER; /* then it has expired */
         f->limit++;
     } else if (n != f->limit) {
         n = 0;
@@ -690,7 +810,7 @@ answer_changing(struct fixture *f, struct http_call *c, uint64_t from,
         return true;
     }
     send_head(f, c, from, to, "ETag: \"old\"\r\n");
-    send_part(f, c, from, from + 4 * MLC_PIECE + 5);
+    send_part(f, c, from, from + 4 * MLC_BUFFER + 5);
     return false;
 }
 
@@ -717,9 +837,12 @@ main(void)
         T(last_close_ends_the_transfer),
         T(demand_brings_little_more_than_is_read),
         T(small_budget_is_enough),
+        T(parts_are_brought_to_the_piece),
+        T(known_head_is_not_asked_for),
         T(three_500_are_survived),
         T(retry_after_is_honoured),
         T(cut_answer_is_continued_where_it_ended),
+        T(whole_pieces_of_a_cut_answer_are_there),
         T(stalled_answer_is_asked_for_anew),
         T(ignored_range_is_never_put_at_the_wrong_place),
         T(expired_target_is_resolved_anew),

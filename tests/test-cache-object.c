@@ -15,11 +15,17 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "tests/object-reader.h"
 
-#define N_PIECES 6
-#define SIZE     (5 * MLC_PIECE + 1000)
+/* What the feed brings at a time: buffers, each of many pieces. */
+#define N_BUFFERS 6
+#define SIZE      (5 * MLC_BUFFER + 1000)
+#define PIECE     ((size_t)256)
+#define A_BUFFER  (MLC_BUFFER / PIECE) /* pieces */
+#define N_PIECES  (5 * A_BUFFER + 4)
 
 /* --- a feed that brings what is wanted, at once -------------------------- */
 
@@ -27,10 +33,10 @@ struct toy {
     struct mlc_budget *budget;
     const uint8_t *bytes;
     size_t size;
-    pthread_mutex_t turn; /* one at a time brings pieces */
+    pthread_mutex_t turn; /* one at a time brings buffers */
     pthread_mutex_t lock;
-    unsigned puts[64];  /* lock; of each piece */
-    unsigned bad_below; /* lock; so many puts of the last piece are wrong */
+    unsigned puts[64];  /* lock; of each buffer */
+    unsigned bad_below; /* lock; so many puts of the last buffer are wrong */
     unsigned n_wants;   /* lock */
     bool is_silent;     /* lock; brings nothing */
     atomic_bool is_freed;
@@ -56,22 +62,22 @@ struct fixture {
 static bool
 toy_put(struct toy *t, struct mlc_object *obj, uint64_t index)
 {
-    size_t off = index * MLC_PIECE;
-    size_t len = t->size - off < MLC_PIECE ? t->size - off : MLC_PIECE;
-    uint8_t *piece;
+    size_t off = index * MLC_BUFFER;
+    size_t len = t->size - off < MLC_BUFFER ? t->size - off : MLC_BUFFER;
+    uint8_t *buffer;
     int r;
 
-    piece = mlc_budget_take_piece(t->budget);
-    assert_non_null(piece);
-    memcpy(piece, t->bytes + off, len);
+    buffer = mlc_budget_take_buffer(t->budget);
+    assert_non_null(buffer);
+    memcpy(buffer, t->bytes + off, len);
     pthread_mutex_lock(&t->lock);
     if (off + len == t->size && t->puts[index] < t->bad_below)
-        piece[0] ^= 1;
+        buffer[0] ^= 1;
     t->puts[index]++;
     pthread_mutex_unlock(&t->lock);
-    r = mlc_object_put_piece(obj, index, piece, len);
+    r = mlc_object_put_span(obj, off / mlc_object_piece_size(obj), buffer, len);
     if (r < 0)
-        mlc_budget_give_piece(t->budget, piece);
+        mlc_budget_give_buffer(t->budget, buffer);
     if (r == -EAGAIN) {
         pthread_mutex_lock(&t->lock);
         t->puts[index]--;
@@ -83,12 +89,13 @@ toy_put(struct toy *t, struct mlc_object *obj, uint64_t index)
 static void
 toy_bring(struct toy *t, struct mlc_object *obj)
 {
+    size_t a_buffer = MLC_BUFFER / mlc_object_piece_size(obj);
     uint64_t w;
 
     pthread_mutex_lock(&t->turn);
     w = mlc_object_next_wanted(obj, 0, NONE);
-    while (w != NONE && toy_put(t, obj, w))
-        w = mlc_object_next_wanted(obj, w + 1, NONE);
+    while (w != NONE && toy_put(t, obj, w / a_buffer))
+        w = mlc_object_next_wanted(obj, mlc_object_span_end(obj, w), NONE);
     pthread_mutex_unlock(&t->turn);
 }
 
@@ -209,7 +216,7 @@ setup(void **state)
 
     if (!f)
         return -1;
-    bench_init(&f->bench, 64 * MLC_PIECE);
+    bench_init(&f->bench, 64 * MLC_BUFFER);
     f->bytes = make_bytes(SIZE, 7);
     f->spec = (struct mlc_object_spec){
         .key = "test/one",
@@ -257,7 +264,7 @@ whole_file_is_right_and_moves_home(void **state)
     assert_true(bench_file_is(&f->bench, "home/sub/one", f->bytes, SIZE));
     assert_int_equal(bench_count(&f->bench, "home/sub"), 1);
     assert_int_equal(bench_count(&f->bench, "objects"), 0);
-    assert_int_equal(toy_n_puts(t), N_PIECES);
+    assert_int_equal(toy_n_puts(t), N_BUFFERS);
     mlc_store_get_stats(f->bench.store, &stats);
     assert_int_equal(stats.bytes_fetched, SIZE);
     assert_int_equal(stats.published, 1);
@@ -281,7 +288,7 @@ git_digest_and_none_work_too(void **state)
     mlc_digest_free(s);
     toy_init(t, f);
     obj = get_open(f, t);
-    assert_int_equal(compare_object(obj, f->bytes, 0, MLC_PIECE), 0);
+    assert_int_equal(compare_object(obj, f->bytes, 0, MLC_BUFFER), 0);
     bench_wait_published(&f->bench, 1);
     put_away(obj);
 
@@ -290,7 +297,7 @@ git_digest_and_none_work_too(void **state)
     f->spec.home = "two";
     toy_init(t, f);
     obj = get_open(f, t);
-    assert_int_equal(compare_object(obj, f->bytes, 0, MLC_PIECE), 0);
+    assert_int_equal(compare_object(obj, f->bytes, 0, MLC_BUFFER), 0);
     bench_wait_published(&f->bench, 2);
     assert_true(bench_file_is(&f->bench, "two", f->bytes, SIZE));
     put_away(obj);
@@ -324,16 +331,17 @@ restart_resumes_without_fetching_twice(void **state)
     toy_init(t, f);
     obj = get_open(f, t);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
-    assert_int_equal(read_object(obj, 3 * MLC_PIECE, buf, 10), 0);
+    assert_int_equal(read_object(obj, 3 * MLC_BUFFER, buf, 10), 0);
     put_away(obj);
     assert_int_equal(mlc_store_present(f->bench.store, "test/one"),
-                     2 * MLC_PIECE);
+                     2 * MLC_BUFFER);
     restart(f);
-    assert_true(mlc_store_present(f->bench.store, "test/one") >= 2 * MLC_PIECE);
+    assert_true(mlc_store_present(f->bench.store, "test/one") >=
+                2 * MLC_BUFFER);
     obj = get_open(f, t);
-    assert_int_equal(mlc_object_present(obj), 2 * MLC_PIECE);
+    assert_int_equal(mlc_object_present(obj), 2 * MLC_BUFFER);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
-    assert_int_equal(toy_n_puts(t), N_PIECES);
+    assert_int_equal(toy_n_puts(t), N_BUFFERS);
     bench_wait_published(&f->bench, 1);
     put_away(obj);
 }
@@ -348,16 +356,16 @@ all_there_after_a_restart_is_published_unasked(void **state)
 
     toy_init(t, f);
     obj = get_open(f, t);
-    /* The last piece stays out, then comes while nobody lets it be checked. */
-    for (uint64_t i = 0; i < N_PIECES - 1; i++)
-        assert_int_equal(read_object(obj, i * MLC_PIECE, buf, 10), 0);
+    /* The last buffer stays out, then comes while nobody lets it be checked. */
+    for (uint64_t i = 0; i < N_BUFFERS - 1; i++)
+        assert_int_equal(read_object(obj, i * MLC_BUFFER, buf, 10), 0);
     put_away(obj);
     restart(f);
     obj = get_open(f, t);
-    toy_put(t, obj, N_PIECES - 1);
+    toy_put(t, obj, N_BUFFERS - 1);
     bench_wait_published(&f->bench, 1);
     assert_true(bench_file_is(&f->bench, "home/sub/one", f->bytes, SIZE));
-    assert_int_equal(toy_n_puts(t), N_PIECES);
+    assert_int_equal(toy_n_puts(t), N_BUFFERS);
     put_away(obj);
 }
 
@@ -373,18 +381,18 @@ damaged_piece_is_fetched_again(void **state)
     toy_init(t, f);
     obj = get_open(f, t);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
-    assert_int_equal(read_object(obj, 2 * MLC_PIECE, buf, 10), 0);
+    assert_int_equal(read_object(obj, 2 * MLC_BUFFER, buf, 10), 0);
     put_away(obj);
     bench_stop(&f->bench);
     fd = bench_open_object(&f->bench, ".data");
     assert_true(fd >= 0);
-    assert_int_equal(pread(fd, buf, 1, 2 * MLC_PIECE + 5), 1);
+    assert_int_equal(pread(fd, buf, 1, 2 * MLC_BUFFER + 5), 1);
     buf[0] ^= 0x10;
-    assert_int_equal(pwrite(fd, buf, 1, 2 * MLC_PIECE + 5), 1);
+    assert_int_equal(pwrite(fd, buf, 1, 2 * MLC_BUFFER + 5), 1);
     close(fd);
     bench_start(&f->bench);
     obj = get_open(f, t);
-    assert_int_equal(compare_object(obj, f->bytes, MLC_PIECE, 50000), 0);
+    assert_int_equal(compare_object(obj, f->bytes, MLC_BUFFER, 50000), 0);
     assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
     assert_int_equal(t->puts[0], 1);
     assert_int_equal(t->puts[2], 2);
@@ -503,10 +511,10 @@ last_piece_to_arrive_is_withheld(void **state)
     t->bad_below = 99;
     f->spec.digest.bytes[0] ^= 1;
     obj = get_open(f, t);
-    for (uint64_t i = 0; i < N_PIECES; i++)
+    for (uint64_t i = 0; i < N_BUFFERS; i++)
         if (i != 2)
-            assert_int_equal(read_object(obj, i * MLC_PIECE, buf, 10), 0);
-    assert_int_equal(read_object(obj, 2 * MLC_PIECE, buf, 10), -EIO);
+            assert_int_equal(read_object(obj, i * MLC_BUFFER, buf, 10), 0);
+    assert_int_equal(read_object(obj, 2 * MLC_BUFFER, buf, 10), -EIO);
     put_away(obj);
 }
 
@@ -700,9 +708,10 @@ dead_waiter_has_no_claim(void **state)
     assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), NONE);
     assert_int_equal(t->n_wants, 0);
     ask.only_known = false;
-    assert_int_equal(mlc_object_want(obj, 2 * MLC_PIECE, 1, &ask), -EAGAIN);
-    assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), 2);
-    assert_int_equal(mlc_object_next_wanted(obj, 3, N_PIECES), NONE);
+    assert_int_equal(mlc_object_want(obj, 2 * MLC_BUFFER, 1, &ask), -EAGAIN);
+    assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), 2 * A_BUFFER);
+    assert_int_equal(mlc_object_next_wanted(obj, 2 * A_BUFFER + 1, N_PIECES),
+                     NONE);
     assert_int_equal(t->n_wants, 1);
     atomic_store(&w->wait.is_dead, true);
     assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), NONE);
@@ -724,10 +733,10 @@ failure_is_told_and_remembered_for_its_range(void **state)
     t->is_silent = true;
     obj = get_open(f, t);
     assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EAGAIN);
-    mlc_object_fail(obj, 0, 2, -EACCES);
+    mlc_object_fail(obj, 0, 2 * A_BUFFER, -EACCES);
     assert_int_equal(w->n_wakes, 1);
     assert_int_equal(mlc_object_want(obj, 0, 1, &ask), -EACCES);
-    assert_int_equal(mlc_object_want(obj, 2 * MLC_PIECE, 1, &ask), -EAGAIN);
+    assert_int_equal(mlc_object_want(obj, 2 * MLC_BUFFER, 1, &ask), -EAGAIN);
     /* What arrives after all is given. */
     toy_put(t, obj, 0);
     assert_int_equal(read_object(obj, 0, &byte, 1), 0);
@@ -744,15 +753,15 @@ what_is_on_disk_does_not_fail_with_the_rest(void **state)
 
     toy_init(t, f);
     obj = get_open(f, t);
-    assert_int_equal(read_object(obj, 3 * MLC_PIECE, &byte, 1), 0);
+    assert_int_equal(read_object(obj, 3 * MLC_BUFFER, &byte, 1), 0);
     put_away(obj);
     /* Now it has to be checked before it is believed. */
     t->is_silent = true;
     obj = get_open(f, t);
     mlc_object_fail(obj, 0, N_PIECES, -ENOSPC);
-    assert_int_equal(read_object(obj, 3 * MLC_PIECE, &byte, 1), 0);
-    assert_int_equal(byte, f->bytes[3 * MLC_PIECE]);
-    assert_int_equal(read_object(obj, 2 * MLC_PIECE, &byte, 1), -ENOSPC);
+    assert_int_equal(read_object(obj, 3 * MLC_BUFFER, &byte, 1), 0);
+    assert_int_equal(byte, f->bytes[3 * MLC_BUFFER]);
+    assert_int_equal(read_object(obj, 2 * MLC_BUFFER, &byte, 1), -ENOSPC);
     put_away(obj);
 }
 
@@ -789,11 +798,11 @@ full_disk_is_an_error_that_passes(void **state)
     obj = get_open(f, t);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     low = old;
-    low.rlim_cur = 2 * MLC_PIECE;
+    low.rlim_cur = 2 * MLC_BUFFER;
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
     assert_int_equal(read_object(obj, 0, buf, 10), 0);
-    r = read_object(obj, 3 * MLC_PIECE, buf, 10);
+    r = read_object(obj, 3 * MLC_BUFFER, buf, 10);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     assert_int_equal(r, -EFBIG); /* the limit's way to say ENOSPC */
     do {
@@ -964,6 +973,343 @@ many_readers_cause_one_transfer(void **state)
     put_away(a.obj);
 }
 
+/* --- pieces and spans ------------------------------------------------------
+ */
+
+static void
+pieces_are_small_in_small_files(void **state)
+{
+    const uint64_t mib = UINT64_C(1) << 20, gib = UINT64_C(1) << 30;
+    const struct {
+        uint64_t size;
+        size_t piece;
+    } cases[] = {
+        {0, MLC_BUFFER},          {1, MLC_BUFFER},
+        {MLC_BUFFER, MLC_BUFFER}, /* one piece */
+        {MLC_BUFFER + 1, 256},    {12 * mib, 256},
+        {64 * mib - 1, 256},      {64 * mib, 512},
+        {gib - 1, 4096},          {gib, 8192},
+        {4 * gib, 32768},         {32 * gib, MLC_BUFFER},
+        {INT64_MAX, MLC_BUFFER},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(mlc_piece_size(cases[i].size), cases[i].piece);
+}
+
+static struct mlc_object *
+get_open_of_size(struct fixture *f, struct toy *t, size_t size)
+{
+    f->spec.size = size;
+    f->spec.digest = sha256_of(f->bytes, size);
+    toy_init(t, f);
+    return get_open(f, t);
+}
+
+/* The bytes of the pieces [from, to), changed by flip, are handed over. */
+static int
+put_span(struct fixture *f, struct mlc_object *obj, uint64_t from, uint64_t to,
+         uint8_t flip)
+{
+    size_t len = (size_t)mlc_object_span_len(obj, from, to);
+    uint8_t *buffer = mlc_budget_take_buffer(f->bench.budget);
+    int r;
+
+    assert_non_null(buffer);
+    memcpy(buffer, f->bytes + from * PIECE, len);
+    buffer[0] ^= flip;
+    r = mlc_object_put_span(obj, from, buffer, len);
+    if (r < 0)
+        mlc_budget_give_buffer(f->bench.budget, buffer);
+    return r;
+}
+
+/* Until all of it is on disk. */
+static void
+put_and_wait(struct fixture *f, struct mlc_object *obj, uint64_t from,
+             uint64_t to, uint8_t flip)
+{
+    uint64_t then = mlc_object_present(obj);
+
+    for (uint64_t i = from; i < to; i++)
+        if (!mlc_object_has(obj, i))
+            then += mlc_object_span_len(obj, i, i + 1);
+    while (put_span(f, obj, from, to, flip) == -EAGAIN)
+        sched_yield();
+    while (mlc_object_present(obj) != then &&
+           mlc_object_get_state(obj) == MLC_OBJECT_PARTIAL)
+        sched_yield();
+}
+
+static void
+odd_sizes_come_whole(void **state)
+{
+    struct fixture *f = *state;
+    const size_t sizes[] = {
+        MLC_BUFFER - 1,         MLC_BUFFER,         MLC_BUFFER + 1,
+        MLC_BUFFER + PIECE - 1, MLC_BUFFER + PIECE, MLC_BUFFER + PIECE + 1,
+        2 * MLC_BUFFER - PIECE, 2 * MLC_BUFFER - 1, 2 * MLC_BUFFER,
+        2 * MLC_BUFFER + 1,
+    };
+    char key[32], home[32];
+
+    f->spec.key = key;
+    f->spec.home = home;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct mlc_object *obj;
+
+        snprintf(key, sizeof(key), "test/%zu", i);
+        snprintf(home, sizeof(home), "odd/%zu", i);
+        obj = get_open_of_size(f, &f->t, sizes[i]);
+        assert_int_equal(compare_object(obj, f->bytes, 0, 70001), 0);
+        bench_wait_published(&f->bench, (unsigned)i + 1);
+        assert_true(bench_file_is(&f->bench, home, f->bytes, sizes[i]));
+        put_away(obj);
+        restart(f);
+    }
+    assert_int_equal(bench_count(&f->bench, "objects"), 0);
+}
+
+static void
+only_the_pieces_of_a_span_are_there(void **state)
+{
+    struct fixture *f = *state;
+    struct dead_wait *const w = dead_init(f);
+    struct mlc_ask ask = {.get_wait = dead_get, .arg = w};
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+    uint8_t buf[3 * PIECE];
+
+    toy_init(t, f);
+    t->is_silent = true;
+    obj = get_open(f, t);
+    put_and_wait(f, obj, 5, 8, 0);
+    assert_int_equal(mlc_object_present(obj), 3 * PIECE);
+    assert_int_equal(read_object(obj, 5 * PIECE, buf, 3 * PIECE), 0);
+    assert_memory_equal(buf, f->bytes + 5 * PIECE, 3 * PIECE);
+    assert_int_equal(mlc_object_next_present(obj, 0, N_PIECES), 5);
+    assert_int_equal(mlc_object_next_missing(obj, 5), 8);
+    assert_int_equal(mlc_object_next_present(obj, 8, N_PIECES), N_PIECES);
+    assert_int_equal(mlc_object_want(obj, 5 * PIECE - 1, 2, &ask), -EAGAIN);
+    assert_int_equal(mlc_object_want(obj, 8 * PIECE - 1, 2, &ask), -EAGAIN);
+    assert_int_equal(mlc_object_next_wanted(obj, 0, N_PIECES), 4);
+    assert_int_equal(mlc_object_next_wanted(obj, 5, N_PIECES), 8);
+    assert_int_equal(mlc_object_wanted_end(obj, 8, N_PIECES), 9);
+    put_away(obj);
+}
+
+static void
+what_is_wanted_together_ends_together(void **state)
+{
+    struct fixture *f = *state;
+    struct dead_wait *const w = dead_init(f);
+    struct mlc_ask ask = {.get_wait = dead_get, .arg = w};
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    t->is_silent = true;
+    obj = get_open(f, t);
+    assert_int_equal(mlc_object_want(obj, 20 * PIECE, PIECE, &ask), -EAGAIN);
+    assert_int_equal(mlc_object_want(obj, 12 * PIECE, 8 * PIECE, &ask),
+                     -EAGAIN);
+    assert_int_equal(mlc_object_want(obj, 10 * PIECE, 3 * PIECE, &ask),
+                     -EAGAIN);
+    assert_int_equal(mlc_object_want(obj, 22 * PIECE, 1, &ask), -EAGAIN);
+    assert_int_equal(mlc_object_wanted_end(obj, 10, N_PIECES), 21);
+    assert_int_equal(mlc_object_wanted_end(obj, 10, 15), 15);
+    assert_int_equal(mlc_object_wanted_end(obj, 22, N_PIECES), 23);
+    put_away(obj);
+}
+
+/* What was there stays: it may have been read. */
+static void
+span_over_what_is_there_brings_the_rest(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    put_and_wait(f, obj, 3, 5, 0);
+    put_and_wait(f, obj, 7, 8, 0);
+    /* Its first byte is another one, where nothing is missing. */
+    put_and_wait(f, obj, 3, 9, 0x40);
+    assert_int_equal(mlc_object_present(obj), 6 * PIECE);
+    put_and_wait(f, obj, 0, A_BUFFER, 0);
+    assert_int_equal(mlc_object_present(obj), MLC_BUFFER);
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    bench_wait_published(&f->bench, 1);
+    assert_true(bench_file_is(&f->bench, "home/sub/one", f->bytes, SIZE));
+    put_away(obj);
+}
+
+static void
+span_of_no_object_is_not_taken_for_one(void **state)
+{
+    struct fixture *f = *state;
+    const struct {
+        uint64_t index;
+        size_t len;
+    } cases[] = {
+        {0, 0},
+        {0, PIECE - 1},
+        {0, PIECE + 1},
+        {N_PIECES, PIECE},
+        {N_PIECES - 1, PIECE},
+        {N_PIECES - 1, 1000 % PIECE - 1},
+        {N_PIECES - 2, 3 * PIECE},
+        {UINT64_MAX, PIECE},
+        {UINT64_MAX - 1, 2 * PIECE},
+    };
+    struct mlc_object *obj;
+
+    toy_init(&f->t, f);
+    obj = get_open(f, &f->t);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        void *buffer = mlc_budget_take_buffer(f->bench.budget);
+
+        assert_int_equal(
+            mlc_object_put_span(obj, cases[i].index, buffer, cases[i].len), 0);
+        assert_int_equal(mlc_object_next_present(obj, 0, N_PIECES), N_PIECES);
+    }
+    assert_int_equal(mlc_budget_used(f->bench.budget), 0);
+    put_away(obj);
+}
+
+static void
+restart_keeps_single_pieces(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    /* The ends of two buffers, and the short last one. */
+    put_and_wait(f, obj, A_BUFFER - 3, A_BUFFER + 2, 0);
+    put_and_wait(f, obj, 7, 8, 0);
+    put_and_wait(f, obj, N_PIECES - 1, N_PIECES, 0);
+    put_away(obj);
+    restart(f);
+    t->is_silent = true;
+    obj = get_open(f, t);
+    assert_int_equal(mlc_object_present(obj), 6 * PIECE + 1000 % PIECE);
+    assert_int_equal(mlc_object_next_present(obj, 0, N_PIECES), 7);
+    assert_int_equal(mlc_object_next_missing(obj, 7), 8);
+    assert_int_equal(mlc_object_next_present(obj, 8, N_PIECES), A_BUFFER - 3);
+    assert_int_equal(mlc_object_next_missing(obj, A_BUFFER), A_BUFFER + 2);
+    t->is_silent = false;
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    bench_wait_published(&f->bench, 1);
+    put_away(obj);
+}
+
+/* Flips a bit of the file's byte. */
+static void
+damage(struct fixture *f, size_t off)
+{
+    int fd = bench_open_object(&f->bench, ".data");
+    uint8_t byte;
+
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, (off_t)off), 1);
+    byte ^= 0x10;
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)off), 1);
+    close(fd);
+}
+
+static void
+damage_costs_its_piece_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+    uint8_t buf[PIECE];
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    put_and_wait(f, obj, 0, A_BUFFER, 0);
+    put_away(obj);
+    bench_stop(&f->bench);
+    damage(f, 9 * PIECE);
+    damage(f, 11 * PIECE - 1);
+    damage(f, MLC_BUFFER - 1);
+    bench_start(&f->bench);
+    toy_init(t, f);
+    t->is_silent = true;
+    obj = get_open(f, t);
+    /* All of the buffer is looked at for one piece. */
+    assert_int_equal(read_object(obj, 8 * PIECE, buf, PIECE), 0);
+    assert_memory_equal(buf, f->bytes + 8 * PIECE, PIECE);
+    assert_int_equal(mlc_object_present(obj), MLC_BUFFER - 3 * PIECE);
+    assert_int_equal(mlc_object_next_missing(obj, 0), 9);
+    assert_int_equal(mlc_object_next_missing(obj, 11), A_BUFFER - 1);
+    /* And what is bad is forgotten on disk, too. */
+    put_away(obj);
+    restart(f);
+    obj = get_open(f, t);
+    assert_int_equal(mlc_object_present(obj), MLC_BUFFER - 3 * PIECE);
+    t->is_silent = false;
+    assert_int_equal(compare_object(obj, f->bytes, 0, 50000), 0);
+    bench_wait_published(&f->bench, 1);
+    assert_true(bench_file_is(&f->bench, "home/sub/one", f->bytes, SIZE));
+    put_away(obj);
+}
+
+static void
+map_of_other_pieces_is_of_no_use(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+    uint8_t head[4096];
+    uint32_t piece = (uint32_t)MLC_BUFFER;
+    uint64_t sum = 0;
+    int fd;
+
+    toy_init(t, f);
+    obj = get_open(f, t);
+    put_and_wait(f, obj, 0, 4, 0);
+    put_away(obj);
+    bench_stop(&f->bench);
+    /* As if it had been written when all pieces were of that size. */
+    fd = bench_open_object(&f->bench, ".map");
+    assert_int_equal(pread(fd, head, sizeof(head), 0), sizeof(head));
+    memcpy(head + 12, &piece, sizeof(piece));
+    memset(head + 24, 0, sizeof(sum));
+    sum = XXH3_64bits(head, sizeof(head));
+    memcpy(head + 24, &sum, sizeof(sum));
+    assert_int_equal(pwrite(fd, head, sizeof(head), 0), sizeof(head));
+    close(fd);
+    bench_start(&f->bench);
+    assert_int_equal(bench_count(&f->bench, "objects"), 0);
+    assert_int_equal(mlc_store_present(f->bench.store, "test/one"), 0);
+}
+
+/* The last span, however small its pieces. */
+static void
+last_span_is_withheld_as_a_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct mlc_object *obj;
+    struct toy *const t = &f->t;
+    uint8_t buf[PIECE];
+
+    f->spec.digest.bytes[0] ^= 1;
+    toy_init(t, f);
+    t->is_silent = true;
+    obj = get_open(f, t);
+    for (uint64_t i = 1; i < N_BUFFERS; i++)
+        put_and_wait(f, obj, i * A_BUFFER,
+                     i < 5 ? (i + 1) * A_BUFFER : N_PIECES, 0);
+    assert_int_equal(read_object(obj, MLC_BUFFER, buf, PIECE), 0);
+    put_and_wait(f, obj, 0, A_BUFFER, 0);
+    assert_int_equal(read_object(obj, 3 * PIECE, buf, PIECE), -EIO);
+    put_away(obj);
+}
+
 int
 main(void)
 {
@@ -998,6 +1344,16 @@ main(void)
         T(object_without_a_home_is_read_until_it_is_dropped),
         T(pruning_drops_what_is_of_no_use),
         T(many_readers_cause_one_transfer),
+        T(pieces_are_small_in_small_files),
+        T(odd_sizes_come_whole),
+        T(only_the_pieces_of_a_span_are_there),
+        T(what_is_wanted_together_ends_together),
+        T(span_over_what_is_there_brings_the_rest),
+        T(span_of_no_object_is_not_taken_for_one),
+        T(restart_keeps_single_pieces),
+        T(damage_costs_its_piece_alone),
+        T(map_of_other_pieces_is_of_no_use),
+        T(last_span_is_withheld_as_a_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -376,31 +376,31 @@ budget_is_exact(void **state)
     unsigned n_calls = 0;
     void *p[40];
 
-    assert_int_equal(mlc_budget_new(40 * MLC_PIECE, &b), 0);
+    assert_int_equal(mlc_budget_new(40 * MLC_BUFFER, &b), 0);
     mlc_budget_on_free(b, count_call, &n_calls);
     for (int i = 0; i < 40; i++) {
-        p[i] = mlc_budget_take_piece(b);
+        p[i] = mlc_budget_take_buffer(b);
         assert_non_null(p[i]);
-        memset(p[i], i, MLC_PIECE);
+        memset(p[i], i, MLC_BUFFER);
     }
-    assert_int_equal(mlc_budget_used(b), 40 * MLC_PIECE);
-    assert_null(mlc_budget_take_piece(b));
+    assert_int_equal(mlc_budget_used(b), 40 * MLC_BUFFER);
+    assert_null(mlc_budget_take_buffer(b));
     assert_false(mlc_budget_take(b, 1));
     assert_int_equal(n_calls, 0);
     for (int i = 0; i < 40; i++)
-        mlc_budget_give_piece(b, p[i]);
+        mlc_budget_give_buffer(b, p[i]);
     assert_int_equal(n_calls, 1); /* once, though refused twice */
     assert_int_equal(mlc_budget_used(b), 0);
 
-    assert_true(mlc_budget_take(b, 40 * MLC_PIECE - 10));
-    assert_null(mlc_budget_take_piece(b));
+    assert_true(mlc_budget_take(b, 40 * MLC_BUFFER - 10));
+    assert_null(mlc_budget_take_buffer(b));
     assert_false(mlc_budget_take(b, UINT64_MAX));
     assert_true(mlc_budget_take(b, 10));
     mlc_budget_give(b, 10);
     assert_int_equal(n_calls, 2);
-    mlc_budget_give(b, 40 * MLC_PIECE - 10);
+    mlc_budget_give(b, 40 * MLC_BUFFER - 10);
     assert_int_equal(n_calls, 2);
-    mlc_budget_give_piece(b, NULL);
+    mlc_budget_give_buffer(b, NULL);
     mlc_budget_free(b);
     mlc_budget_free(NULL);
 }

@@ -20,7 +20,8 @@
 #include "backends/util/clock.h"
 #include "tests/object-reader.h"
 
-#define SIZE (20 * MLC_PIECE + 100)
+#define SIZE  (20 * MLC_BUFFER + 100)
+#define PIECE 256 /* of that size */
 
 struct fixture {
     struct bench bench;
@@ -51,15 +52,17 @@ feed_want(void *feed, struct mlc_object *obj, uint64_t index)
     if (atomic_load(&f->is_silent))
         return;
     for (; i != UINT64_MAX; i = mlc_object_next_wanted(obj, 0, UINT64_MAX)) {
-        size_t off = i * MLC_PIECE;
-        size_t len = SIZE - off < MLC_PIECE ? SIZE - off : MLC_PIECE;
-        void *piece = mlc_budget_take_piece(f->bench.budget);
+        uint64_t end =
+            mlc_object_wanted_end(obj, i, mlc_object_span_end(obj, i));
+        size_t off = i * mlc_object_piece_size(obj);
+        size_t len = (size_t)mlc_object_span_len(obj, i, end);
+        void *buffer = mlc_budget_take_buffer(f->bench.budget);
 
-        assert_non_null(piece);
-        memcpy(piece, f->bytes + off, len);
-        if (mlc_object_put_piece(obj, i, piece, len) == 0)
+        assert_non_null(buffer);
+        memcpy(buffer, f->bytes + off, len);
+        if (mlc_object_put_span(obj, i, buffer, len) == 0)
             continue;
-        mlc_budget_give_piece(f->bench.budget, piece);
+        mlc_budget_give_buffer(f->bench.budget, buffer);
         return;
     }
 }
@@ -261,9 +264,9 @@ static const struct mlc_compute_ops prepared_ops = {.want = want_plus,
                                                     .make = make_plus};
 
 #define HEAD  10
-#define FIRST ((uint64_t)3 * MLC_PIECE) /* bytes 5.. of the source */
-#define PLUS  ((uint64_t)700000)        /* bytes 0.. plus one, in blocks */
-#define LAST  ((uint64_t)1000)          /* 11 pieces on, adjacent to nothing */
+#define FIRST ((uint64_t)3 * MLC_BUFFER) /* bytes 5.. of the source */
+#define PLUS  ((uint64_t)700000)         /* bytes 0.. plus one, in blocks */
+#define LAST  ((uint64_t)1000) /* 11 buffers on, adjacent to nothing */
 #define TOTAL (HEAD + FIRST + PLUS + LAST)
 
 static uint8_t
@@ -277,7 +280,7 @@ byte_of(const struct fixture *f, uint64_t off)
     off -= FIRST;
     if (off < PLUS)
         return (uint8_t)(f->bytes[off] + 1);
-    return f->bytes[11 * MLC_PIECE + off - PLUS];
+    return f->bytes[11 * MLC_BUFFER + off - PLUS];
 }
 
 /* A head, two extents that lie together in the source, computed bytes, and
@@ -305,7 +308,7 @@ make_view(struct fixture *f, struct mlc_source *s)
                             .block_len = 100000};
     e[3] = (struct mlc_extent){.begin = HEAD + FIRST + PLUS,
                                .end = TOTAL,
-                               .source_begin = 11 * MLC_PIECE};
+                               .source_begin = 11 * MLC_BUFFER};
     assert_int_equal(mlc_view_plan_new(head, HEAD, e, 4, NULL, NULL, &plan), 0);
     assert_int_equal(mlc_view_plan_size(plan), TOTAL);
     assert_int_equal(mlc_view_new(plan, &s, 1, 1, f->blocks, &v), 0);
@@ -412,8 +415,9 @@ only_its_own_bytes_are_fetched(void **state)
 
     for (uint64_t off = 0; off < TOTAL; off += 100000)
         check(f, v, off, 100000);
-    /* Of the first extents 4, the last 1, and the computed lie in the first. */
-    assert_int_equal(mlc_store_present(f->bench.store, "key"), 5 * MLC_PIECE);
+    /* To the ends of their pieces; the computed lie in the first. */
+    assert_int_equal(mlc_store_present(f->bench.store, "key"),
+                     FIRST + PIECE + 4 * PIECE);
     mlc_view_unref(v);
 }
 
@@ -628,7 +632,7 @@ nothing_is_read_ahead_once_nobody_reads(void **state)
     mlc_view_stop(v);
     atomic_store(&f->is_silent, false);
     check(f, v, HEAD + FIRST + PLUS, 10);
-    assert_int_equal(mlc_store_present(f->bench.store, "key"), MLC_PIECE);
+    assert_int_equal(mlc_store_present(f->bench.store, "key"), PIECE);
     mlc_view_unref(v);
 }
 

@@ -46,10 +46,11 @@ untouched() {
     resumes $((size - had)) $((size - had))
 }
 
+# Costs a piece of 256 bytes, as all are of a file of that size.
 flipped() {
     interrupted
     poke "$data" 500000 wrong
-    resumes $((size - had + 262144)) $((size - had + 262144))
+    resumes $((size - had + 256)) $((size - had + 256))
 }
 
 short_map() {
@@ -77,7 +78,7 @@ garbage_entries() {
 import os, random, sys
 with open(sys.argv[1], "r+b") as f:
     f.seek(4096)
-    f.write(random.Random(3).randbytes(8 * 96))
+    f.write(random.Random(3).randbytes(8 * (24 << 20) // 256))
 EOS
     resumes $size $size
 }

@@ -520,7 +520,7 @@ get_object(void *arg)
     struct engine *e = arg;
     struct mlc_fetch_spec fetch = {.url = e->url, .label = "label"};
     struct mlc_object_spec spec = {.label = "label",
-                                   .size = 3 * MLC_PIECE,
+                                   .size = 3 * MLC_BUFFER,
                                    .homefd = e->bench->dirfd,
                                    .home = "home/file",
                                    .mode = 0644,

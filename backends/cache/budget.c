@@ -11,7 +11,7 @@
 
 #include "backends/util/cleanup.h"
 
-/* Pieces kept for reuse: 6 MiB, enough for a stream or two in full flow. */
+/* Buffers kept for reuse: 6 MiB, enough for a stream or two in full flow. */
 #define MAX_SPARE 24
 
 struct mlc_budget {
@@ -48,7 +48,7 @@ mlc_budget_free(struct mlc_budget *b)
     if (!b)
         return;
     for (size_t i = 0; i < b->n_spare; i++)
-        munmap(b->spare[i], MLC_PIECE);
+        munmap(b->spare[i], MLC_BUFFER);
     pthread_mutex_destroy(&b->lock);
     free(b);
 }
@@ -85,13 +85,13 @@ give_locked(struct mlc_budget *b, uint64_t bytes)
 }
 
 void *
-mlc_budget_take_piece(struct mlc_budget *b)
+mlc_budget_take_buffer(struct mlc_budget *b)
 {
     void *p;
 
     {
         MLC_LOCK_SCOPE(&b->lock);
-        if (!take_locked(b, MLC_PIECE))
+        if (!take_locked(b, MLC_BUFFER))
             return NULL;
         if (b->n_spare > 0)
             return b->spare[--b->n_spare];
@@ -99,11 +99,11 @@ mlc_budget_take_piece(struct mlc_budget *b)
 
     /* Not malloc: what is given back must leave the process, whatever the
      * allocator's thresholds have grown to. */
-    p = mmap(NULL, MLC_PIECE, PROT_READ | PROT_WRITE,
+    p = mmap(NULL, MLC_BUFFER, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
         MLC_LOCK_SCOPE(&b->lock);
-        atomic_store(&b->used, atomic_load(&b->used) - MLC_PIECE);
+        atomic_store(&b->used, atomic_load(&b->used) - MLC_BUFFER);
         b->is_refused = true;
         return NULL;
     }
@@ -111,22 +111,22 @@ mlc_budget_take_piece(struct mlc_budget *b)
 }
 
 void
-mlc_budget_give_piece(struct mlc_budget *b, void *piece)
+mlc_budget_give_buffer(struct mlc_budget *b, void *buffer)
 {
     bool is_call;
 
-    if (!piece)
+    if (!buffer)
         return;
     {
         MLC_LOCK_SCOPE(&b->lock);
-        is_call = give_locked(b, MLC_PIECE);
+        is_call = give_locked(b, MLC_BUFFER);
         if (b->n_spare < MAX_SPARE) {
-            b->spare[b->n_spare++] = piece;
-            piece = NULL;
+            b->spare[b->n_spare++] = buffer;
+            buffer = NULL;
         }
     }
-    if (piece)
-        munmap(piece, MLC_PIECE);
+    if (buffer)
+        munmap(buffer, MLC_BUFFER);
     if (is_call)
         b->on_free(b->on_free_arg);
 }

@@ -12,11 +12,12 @@ struct mlc_budget;
 
 int mlc_budget_new(uint64_t bytes, struct mlc_budget **ret);
 void mlc_budget_free(struct mlc_budget *b);
-/* A buffer of MLC_PIECE bytes, or NULL: the budget is used up (or memory is).
+/* What is transferred and written at a time. */
+#define MLC_BUFFER ((size_t)256 * 1024)
+/* A buffer of MLC_BUFFER bytes, or NULL: the budget is used up (or memory is).
  * A few free buffers are kept for reuse, the rest is returned to the system. */
-#define MLC_PIECE ((size_t)256 * 1024)
-void *mlc_budget_take_piece(struct mlc_budget *b);
-void mlc_budget_give_piece(struct mlc_budget *b, void *piece);
+void *mlc_budget_take_buffer(struct mlc_budget *b);
+void mlc_budget_give_buffer(struct mlc_budget *b, void *buffer);
 /* Plain accounting for buffers of other sizes. */
 bool mlc_budget_take(struct mlc_budget *b, uint64_t bytes);
 void mlc_budget_give(struct mlc_budget *b, uint64_t bytes);

@@ -517,7 +517,7 @@ mlc_evict_wrote(struct mlc_evictor *e, uint64_t bytes)
     now = atomic_fetch_add(&e->estimate, bytes) + bytes;
     if (now <= e->max)
         return;
-    /* While nothing can go, each piece that comes is no reason to count. */
+    /* While nothing can go, each span that comes is no reason to count. */
     pthread_mutex_lock(&e->lock);
     is_again = e->is_again;
     pthread_mutex_unlock(&e->lock);

@@ -21,12 +21,13 @@
 #include "backends/util/path.h"
 
 #define NONE        UINT64_MAX
-#define REACH       8    /* pieces: 2 MiB ahead of a stream is near */
-#define REACH_AHEAD 32   /* what the kernel reads ahead of a reader */
-#define RANGE_MIN   128  /* pieces: 32 MiB a request, if there may be others */
-#define RANGE_MAX   1024 /* pieces: 256 MiB */
-#define TURN        16   /* pieces before a wanted stream gives way */
-#define AHEAD_MAX   64   /* pieces: 16 MiB */
+#define MIB         ((uint64_t)1024 * 1024)
+#define REACH       (2 * MIB)  /* so far ahead of a stream is near */
+#define REACH_AHEAD (8 * MIB)  /* what the kernel reads ahead of a reader */
+#define RANGE_MIN   (32 * MIB) /* a request's, if there may be others */
+#define RANGE_MAX   (256 * MIB)
+#define TURN        (4 * MIB) /* before a wanted stream gives way */
+#define AHEAD_MAX   (16 * MIB)
 #define WINDOW_MS   500  /* of measuring, before another connection */
 #define WARM_UP_MS  250  /* not measured after one was added */
 #define PAUSE_MS    1000 /* after a failure */
@@ -36,7 +37,6 @@
 #define BACKOFF_MAX 8000
 #define BAD_MAX     2 /* answers that make no sense, before giving up */
 #define RESOLVE_MAX 3 /* new redirect targets without progress */
-#define LOOKS_MAX   4096
 
 enum outcome {
     OUT_NONE,      /* see on_done's result */
@@ -77,7 +77,7 @@ struct fetch {
     uint64_t ahead,
         ahead_end; /* demand: pieces to read ahead; where it ended */
     bool is_head_asked;
-    /* A piece begun by a stream that broke, or by the look-up. */
+    /* What a stream that broke, or the look-up, had of a span. */
     void *carry;
     uint64_t carry_index;
     size_t carry_fill;
@@ -105,15 +105,17 @@ struct stream {
     uint64_t first, asked_end;  /* pieces asked for; network thread */
     struct stream *next_stream; /* fetch.lock */
     unsigned refs;              /* fetch.lock: the list's, the starter's */
-    uint64_t next;              /* fetch.lock; piece being assembled */
+    uint64_t next;              /* fetch.lock; where the span begins */
     uint64_t end;               /* fetch.lock; where it shall stop */
     bool is_starting;           /* fetch.lock */
     bool is_resumed;            /* fetch.lock; told so while it started */
     bool is_cancelled;          /* fetch.lock */
     bool is_heard;              /* fetch.lock; a byte of the body came */
-    void *piece;                /* network thread, as all below */
-    size_t fill;                /* of the piece; without buffer: skipped */
+    uint64_t stop;              /* network thread, as all below; its end */
+    void *buffer;               /* for the span that comes now */
+    size_t fill;                /* of the span; without buffer: skipped */
     size_t taken;               /* of bytes that will come again */
+    bool is_body;               /* some of it came */
     enum outcome outcome;
     int refusal;
     int status;
@@ -123,18 +125,37 @@ struct stream {
 
 static void fetch_run(struct fetch *f, struct mlc_object *obj);
 
-static size_t
-piece_len(struct mlc_object *obj, uint64_t index)
-{
-    uint64_t left = mlc_object_size(obj) - index * MLC_PIECE;
-
-    return left < MLC_PIECE ? (size_t)left : MLC_PIECE;
-}
-
 static uint64_t
 min_u64(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
+}
+
+static uint64_t
+max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* So many bytes in pieces of the object. */
+static uint64_t
+pieces_of(const struct mlc_object *obj, uint64_t bytes)
+{
+    return max_u64(bytes / mlc_object_piece_size(obj), 1);
+}
+
+/* Where the buffer begins that a piece is in. */
+static uint64_t
+buffer_begin(const struct mlc_object *obj, uint64_t piece)
+{
+    return piece - piece % pieces_of(obj, MLC_BUFFER);
+}
+
+/* The bytes of the span that s brings now. */
+static size_t
+stream_span_len(const struct stream *s)
+{
+    return (size_t)mlc_object_span_len(s->obj, s->next, s->stop);
 }
 
 static int64_t
@@ -150,8 +171,8 @@ stream_free(struct stream *s)
 {
     struct mlc_object *obj = s->obj;
 
-    if (s->piece)
-        mlc_budget_give_piece(s->f->conf.budget, s->piece);
+    if (s->buffer)
+        mlc_budget_give_buffer(s->f->conf.budget, s->buffer);
     free(s->url);
     free(s->bearer);
     free(s);
@@ -185,7 +206,7 @@ static void
 drop_carry_locked(struct fetch *f)
 {
     if (f->carry)
-        mlc_budget_give_piece(f->conf.budget, f->carry);
+        mlc_budget_give_buffer(f->conf.budget, f->carry);
     f->carry = NULL;
 }
 
@@ -307,7 +328,7 @@ check_validator(struct stream *s)
         v = mlc_net_header(&s->q, "Last-Modified");
     if (!v)
         return 0;
-    /* A piece that was begun must go on as it was. */
+    /* A span that was begun must go on as it was. */
     r = mlc_object_set_validator(s->obj, v, s->fill > 0);
     if (r == -ESTALE && s->fill > 0 &&
         mlc_object_set_validator(s->obj, v, false) == 0)
@@ -355,7 +376,7 @@ stream_head(struct mlc_net_request *q, const struct mlc_net_head *h)
 
 /* --- streams: the body --------------------------------------------------- */
 
-/* A piece came: counts it, and says whether one more connection is worth
+/* A span came: counts it, and says whether one more connection is worth
  * trying. */
 static bool
 measure_locked(struct fetch *f, size_t len)
@@ -388,28 +409,28 @@ measure_locked(struct fetch *f, size_t len)
     return true;
 }
 
-/* Hands over the piece if it is full.  0, -EAGAIN, or the end. */
+/* Hands over the span if it is full.  0, -EAGAIN, or the end. */
 static int
 stream_settle(struct stream *s)
 {
     struct fetch *f = s->f;
-    size_t len = piece_len(s->obj, s->next);
-    bool is_new = s->piece != NULL, is_more, is_enough;
+    size_t len = stream_span_len(s);
+    bool is_new = s->buffer != NULL, is_more, is_enough;
     int r;
 
     if (s->fill < len)
         return 0;
-    if (s->piece) {
-        r = mlc_object_put_piece(s->obj, s->next, s->piece, len);
+    if (s->buffer) {
+        r = mlc_object_put_span(s->obj, s->next, s->buffer, len);
         if (r == -EAGAIN)
             return r;
         if (r < 0)
             return stream_end(s, OUT_FULL, r);
-        s->piece = NULL;
+        s->buffer = NULL;
     }
     s->fill = 0;
     pthread_mutex_lock(&f->lock);
-    s->next++;
+    s->next = s->stop;
     is_enough = s->next >= s->end && s->end < s->asked_end;
     /* What is skipped is no progress. */
     is_more = is_new && measure_locked(f, len);
@@ -421,9 +442,9 @@ stream_settle(struct stream *s)
     return is_enough ? stream_end(s, OUT_ENOUGH, -EALREADY) : 0;
 }
 
-/* Before the first byte of a piece. */
+/* Before the first byte of a span. */
 static int
-stream_begin_piece(struct stream *s)
+stream_begin_span(struct stream *s)
 {
     struct fetch *f = s->f;
     bool is_enough;
@@ -433,20 +454,24 @@ stream_begin_piece(struct stream *s)
     pthread_mutex_lock(&f->lock);
     is_enough = s->next >= s->end;
     s->is_heard = true;
+    s->stop = min_u64(mlc_object_span_end(s->obj, s->next),
+                      min_u64(s->end, s->asked_end));
     pthread_mutex_unlock(&f->lock);
     if (is_enough)
         return stream_end(s, OUT_ENOUGH, -EALREADY);
     if (mlc_object_has(s->obj, s->next)) {
         if (!f->no_ranges)
             return stream_end(s, OUT_ENOUGH, -EALREADY);
-        if (s->piece)
-            mlc_budget_give_piece(f->conf.budget, s->piece);
-        s->piece = NULL;
+        s->stop = min_u64(s->stop, mlc_object_next_missing(s->obj, s->next));
+        if (s->buffer)
+            mlc_budget_give_buffer(f->conf.budget, s->buffer);
+        s->buffer = NULL;
         return 0;
     }
-    if (!s->piece)
-        s->piece = mlc_budget_take_piece(f->conf.budget);
-    return s->piece ? 0 : -EAGAIN;
+    s->stop = mlc_object_next_present(s->obj, s->next, s->stop);
+    if (!s->buffer)
+        s->buffer = mlc_budget_take_buffer(f->conf.budget);
+    return s->buffer ? 0 : -EAGAIN;
 }
 
 static int
@@ -461,10 +486,11 @@ stream_body(struct mlc_net_request *q, const void *data, size_t len)
     size_t n;
     int r;
 
+    s->is_body = true;
     for (;;) {
         r = s->fill > 0 ? stream_settle(s) : 0;
         if (r == 0 && off < len && s->fill == 0)
-            r = stream_begin_piece(s);
+            r = stream_begin_span(s);
         if (r == -EAGAIN) {
             s->taken = off + (s->taken - skip);
             return r;
@@ -473,11 +499,11 @@ stream_body(struct mlc_net_request *q, const void *data, size_t len)
             return r;
         if (off == len)
             break;
-        n = piece_len(s->obj, s->next) - s->fill;
+        n = stream_span_len(s) - s->fill;
         if (n > len - off)
             n = len - off;
-        if (s->piece) {
-            memcpy((char *)s->piece + s->fill, p + off, n);
+        if (s->buffer) {
+            memcpy((char *)s->buffer + s->fill, p + off, n);
             if (!is_progress)
                 mlc_object_touch(s->obj);
             is_progress = true;
@@ -634,6 +660,32 @@ unlist_locked(struct fetch *f, struct stream *s)
     f->n_streams--;
 }
 
+/* The span ends here: what came of it in whole pieces is handed over, and what
+ * is left, less than a piece, begins the next. */
+static void
+stream_cut_span(struct stream *s)
+{
+    size_t piece = mlc_object_piece_size(s->obj);
+    size_t whole = s->fill - s->fill % piece;
+    size_t rest = s->fill - whole;
+    void *next = NULL;
+
+    if (!s->buffer || !s->is_body || whole == 0)
+        return;
+    if (rest > 0)
+        next = mlc_budget_take_buffer(s->f->conf.budget);
+    if (next)
+        memcpy(next, (char *)s->buffer + whole, rest);
+    if (mlc_object_put_span(s->obj, s->next, s->buffer, whole) < 0) {
+        mlc_budget_give_buffer(s->f->conf.budget, next);
+        return;
+    }
+    s->buffer = next;
+    s->fill = next ? rest : 0;
+    MLC_LOCK_SCOPE(&s->f->lock);
+    s->next += whole / piece;
+}
+
 static void
 stream_done(struct mlc_net_request *q, int r)
 {
@@ -645,15 +697,16 @@ stream_done(struct mlc_net_request *q, int r)
     bool is_stale = false;
     int error;
 
+    stream_cut_span(s);
     pthread_mutex_lock(&f->lock);
     unlist_locked(f, s);
     f->last_end_ms = now;
     error = judge_locked(f, s, r, now, &is_stale);
     /* Bytes that came well are not asked for again. */
-    if (s->piece && s->fill > 0 && !f->no_ranges && error == 0 &&
+    if (s->buffer && s->fill > 0 && !f->no_ranges && error == 0 &&
         !s->is_cancelled && s->outcome != OUT_BAD && s->outcome != OUT_ANEW) {
         drop_carry_locked(f);
-        f->carry = mlc_steal(&s->piece);
+        f->carry = mlc_steal(&s->buffer);
         f->carry_index = s->next;
         f->carry_fill = s->fill;
     }
@@ -689,34 +742,42 @@ stream_done(struct mlc_net_request *q, int r)
 
 /* --- what to ask for next ------------------------------------------------ */
 
-/* How far ahead of itself a stream is not worth cutting. */
+/* How many pieces ahead of itself a stream is not worth cutting. */
 static uint64_t
 reach_locked(struct fetch *f, struct mlc_object *obj, const struct stream *s)
 {
     /* Half a second's worth: a new connection would hardly be faster, and
      * what the old one has under way would be lost. */
-    uint64_t reach = f->rate / 2 / MLC_PIECE;
+    uint64_t reach = pieces_of(obj, max_u64(f->rate / 2, REACH));
+    uint64_t ahead = pieces_of(obj, REACH_AHEAD);
 
-    if (reach < REACH)
-        reach = REACH;
     /* Somebody waits for what comes now: then wants a little farther on are
      * most likely the kernel's, for the same reader. */
-    if (reach < REACH_AHEAD &&
+    if (reach < ahead &&
         (!s->is_heard ||
-         mlc_object_next_wanted(obj, s->next, s->next + REACH) != NONE))
-        reach = REACH_AHEAD;
+         mlc_object_next_wanted(obj, s->next,
+                                s->next + pieces_of(obj, REACH)) != NONE))
+        reach = ahead;
     return reach;
 }
 
-/* Will a stream that runs bring it soon? */
-static bool
-is_near_locked(struct fetch *f, struct mlc_object *obj, uint64_t piece)
+/* Where what streams that run bring soon ends, from 'piece' on; 'piece' if none
+ * brings that. */
+static uint64_t
+near_end_locked(struct fetch *f, struct mlc_object *obj, uint64_t piece)
 {
-    for (struct stream *s = f->streams; s; s = s->next_stream)
-        if (!s->is_cancelled && s->next <= piece && piece < s->end &&
-            (f->no_ranges || piece - s->next <= reach_locked(f, obj, s)))
-            return true;
-    return false;
+    uint64_t end;
+
+    for (struct stream *s = f->streams; s; s = s->next_stream) {
+        if (s->is_cancelled || piece < s->next || piece >= s->end)
+            continue;
+        end = s->end;
+        if (!f->no_ranges)
+            end = min_u64(end, s->next + reach_locked(f, obj, s) + 1);
+        if (piece < end)
+            return end;
+    }
+    return piece;
 }
 
 /* A wanted piece in [from, to) that no stream will bring soon. */
@@ -724,12 +785,15 @@ static uint64_t
 far_want_locked(struct fetch *f, struct mlc_object *obj, uint64_t from,
                 uint64_t to)
 {
-    for (int n = 0; n < LOOKS_MAX && from < to; n++) {
-        uint64_t w = mlc_object_next_wanted(obj, from, to);
+    uint64_t want;
 
-        if (w == NONE || !is_near_locked(f, obj, w))
-            return w;
-        from = w + 1;
+    while (from < to) {
+        want = mlc_object_next_wanted(obj, from, to);
+        if (want == NONE)
+            return NONE;
+        from = near_end_locked(f, obj, want);
+        if (from == want)
+            return want;
     }
     return NONE;
 }
@@ -738,7 +802,8 @@ far_want_locked(struct fetch *f, struct mlc_object *obj, uint64_t from,
 static uint64_t
 range_end_locked(struct fetch *f, struct mlc_object *obj, uint64_t first)
 {
-    uint64_t end = mlc_object_next_present(obj, first);
+    uint64_t end =
+        mlc_object_next_present(obj, first, mlc_object_n_pieces(obj));
     uint64_t cap;
 
     for (struct stream *s = f->streams; s; s = s->next_stream)
@@ -748,9 +813,8 @@ range_end_locked(struct fetch *f, struct mlc_object *obj, uint64_t first)
         /* Leaves something for another connection, at no cost: to cut an
          * answer short loses the megabytes that are under way, so ranges are
          * bounded from the start, to a second's worth. */
-        cap = f->rate / MLC_PIECE;
-        cap = cap < RANGE_MIN ? RANGE_MIN : min_u64(cap, RANGE_MAX);
-        end = min_u64(end, first + cap);
+        cap = min_u64(max_u64(f->rate, RANGE_MIN), RANGE_MAX);
+        end = min_u64(end, buffer_begin(obj, first) + pieces_of(obj, cap));
     }
     return end;
 }
@@ -759,6 +823,7 @@ range_end_locked(struct fetch *f, struct mlc_object *obj, uint64_t first)
 static void
 give_way_locked(struct fetch *f, struct mlc_object *obj)
 {
+    uint64_t turn = pieces_of(obj, TURN);
     struct stream *victim = NULL;
 
     for (struct stream *s = f->streams; s; s = s->next_stream) {
@@ -768,7 +833,7 @@ give_way_locked(struct fetch *f, struct mlc_object *obj)
             victim = s;
             break;
         }
-        if (s->next - s->first >= TURN &&
+        if (s->next - s->first >= turn &&
             (!victim || s->next - s->first > victim->next - victim->first))
             victim = s;
     }
@@ -776,14 +841,24 @@ give_way_locked(struct fetch *f, struct mlc_object *obj)
         stream_cancel_locked(victim);
 }
 
-/* Is it missing, and will no stream bring it? */
-static bool
-is_free_locked(struct fetch *f, struct mlc_object *obj, uint64_t piece)
+/* The lowest piece >= low from which on all is missing up to 'want', and no
+ * stream is to bring it. */
+static uint64_t
+free_from_locked(struct fetch *f, struct mlc_object *obj, uint64_t low,
+                 uint64_t want)
 {
-    for (struct stream *s = f->streams; s; s = s->next_stream)
-        if (!s->is_cancelled && s->next <= piece && piece < s->end)
-            return false;
-    return !mlc_object_has(obj, piece);
+    uint64_t present;
+
+    for (struct stream *s = f->streams; s; s = s->next_stream) {
+        if (s->is_cancelled || s->next >= want)
+            continue;
+        /* One that is to bring 'want', too, will not get so far. */
+        low = max_u64(low, s->end <= want ? s->end : buffer_begin(obj, want));
+    }
+    while (low < want &&
+           (present = mlc_object_next_present(obj, low, want)) < want)
+        low = mlc_object_next_missing(obj, present);
+    return min_u64(low, want);
 }
 
 /* Only what is wanted, and some read-ahead if reading goes on where that
@@ -793,27 +868,37 @@ static void
 plan_demand_locked(struct fetch *f, struct mlc_object *obj, uint64_t *ret_first,
                    uint64_t *ret_end)
 {
-    uint64_t first = *ret_first, end = *ret_end, stop;
+    uint64_t want = *ret_first, first, end = *ret_end, stop;
+    uint64_t reach = pieces_of(obj, REACH_AHEAD);
 
-    /* Who reads parts wants what comes next, too. */
-    if (mlc_object_is_part(obj)) {
-        f->ahead = 1;
-    } else if (f->ahead == 0 || first >= f->ahead_end + REACH_AHEAD ||
-               first + f->ahead + REACH_AHEAD < f->ahead_end) {
-        f->ahead = 1;
+    first = free_from_locked(f, obj, buffer_begin(obj, want), want);
+    if (f->ahead == 0 || want >= f->ahead_end + reach ||
+        want + f->ahead + reach < f->ahead_end) {
+        f->ahead = pieces_of(obj, MLC_BUFFER);
         f->ahead_end = 0;
-    } else if (first >= f->ahead_end) {
-        f->ahead = min_u64(f->ahead * 2, AHEAD_MAX);
-        while (first > f->ahead_end && is_free_locked(f, obj, first - 1))
-            first--;
+    } else if (want >= f->ahead_end) {
+        f->ahead = min_u64(f->ahead * 2, pieces_of(obj, AHEAD_MAX));
+        first = free_from_locked(f, obj, f->ahead_end, want);
     }
-    stop = *ret_first + f->ahead;
-    while (stop < end && mlc_object_next_wanted(obj, stop, stop + 1) == stop)
-        stop++;
+    stop = buffer_begin(obj, want) + f->ahead;
+    if (stop < end && mlc_object_next_wanted(obj, stop, stop + 1) == stop)
+        stop =
+            mlc_object_span_end(obj, mlc_object_wanted_end(obj, stop, end) - 1);
     *ret_first = first;
     *ret_end = min_u64(stop, end);
     if (f->ahead_end < *ret_end)
         f->ahead_end = *ret_end;
+}
+
+/* Who reads parts wants what comes next, too, and nothing else. */
+static void
+plan_part_locked(struct fetch *f, struct mlc_object *obj, uint64_t want,
+                 uint64_t *ret_end)
+{
+    uint64_t stop = mlc_object_wanted_end(obj, want, *ret_end);
+
+    *ret_end = max_u64(stop, want + 1);
+    f->ahead = 0;
 }
 
 static int
@@ -831,16 +916,20 @@ plan_want_locked(struct fetch *f, struct mlc_object *obj, uint64_t want,
     f->turn = want + 1;
     *ret_first = want;
     *ret_end = range_end_locked(f, obj, want);
-    if (!f->conf.is_whole || !mlc_object_is_open(obj))
+    if (mlc_object_is_part(obj))
+        plan_part_locked(f, obj, want, ret_end);
+    else if (!f->conf.is_whole || !mlc_object_is_open(obj))
         plan_demand_locked(f, obj, ret_first, ret_end);
+    else
+        *ret_first = free_from_locked(f, obj, buffer_begin(obj, want), want);
     if (f->no_ranges) {
         *ret_first = 0;
         *ret_end = n;
     }
     /* Who would have come here later stops here. */
     for (struct stream *s = f->streams; s; s = s->next_stream)
-        if (s->next <= want && want < s->end)
-            s->end = want;
+        if (s->next <= *ret_first && *ret_first < s->end)
+            s->end = *ret_first;
     return 1;
 }
 
@@ -908,6 +997,25 @@ plan_locked(struct fetch *f, struct mlc_object *obj, int64_t now,
 
 /* --- starting ------------------------------------------------------------ */
 
+/* The stream begins with what is there of its first span already; at least one
+ * byte behind that is asked for. */
+static void
+take_carry_locked(struct fetch *f, struct mlc_object *obj, struct stream *s)
+{
+    uint64_t begun = s->first + f->carry_fill / mlc_object_piece_size(obj);
+    uint64_t limit = min_u64(range_end_locked(f, obj, s->first),
+                             mlc_object_span_end(obj, s->first));
+
+    if (f->carry_fill >= mlc_object_span_len(obj, s->first, limit)) {
+        drop_carry_locked(f);
+        return;
+    }
+    s->end = s->asked_end = max_u64(s->end, begun + 1);
+    s->stop = min_u64(s->end, limit);
+    s->buffer = mlc_steal(&f->carry);
+    s->fill = f->carry_fill;
+}
+
 /* A listed stream for these pieces, to be started without the lock. */
 static struct stream *
 stream_new_locked(struct fetch *f, struct mlc_object *obj, uint64_t first,
@@ -933,10 +1041,8 @@ stream_new_locked(struct fetch *f, struct mlc_object *obj, uint64_t first,
     s->is_starting = true;
     if (f->carry && (f->no_ranges || mlc_object_has(obj, f->carry_index)))
         drop_carry_locked(f);
-    if (f->carry && f->carry_index == first) {
-        s->piece = mlc_steal(&f->carry);
-        s->fill = f->carry_fill;
-    }
+    if (f->carry && f->carry_index == first)
+        take_carry_locked(f, obj, s);
     if (f->n_streams == 0 && f->n_tries == 0)
         f->burst_ms = now;
     /* Idle time is not measured. */
@@ -952,8 +1058,9 @@ stream_new_locked(struct fetch *f, struct mlc_object *obj, uint64_t first,
     s->q.netrc = f->netrc;
     /* A small file comes whole: not every server has ranges of those. */
     s->q.has_range = mlc_object_n_pieces(obj) > 1 || s->fill > 0;
-    s->q.range_from = first * MLC_PIECE + s->fill;
-    s->q.range_to = min_u64(end * MLC_PIECE, mlc_object_size(obj));
+    s->q.range_from = first * mlc_object_piece_size(obj) + s->fill;
+    s->q.range_to = s->q.range_from - s->fill +
+                    mlc_object_span_len(obj, first, s->asked_end);
     s->q.connect_ms = min_ms(CONNECT_MS, left);
     s->q.stall_ms = min_ms(STALL_MS, min_ms(f->conf.timeout_ms / 2, left));
     if (s->q.stall_ms < 1)
@@ -1033,14 +1140,14 @@ fetch_timer(struct mlc_job *job)
 
 /* --- the feed ------------------------------------------------------------ */
 
-/* The first piece is to come: a part of it may be known already. */
+/* The first span is to come: a part of it may be known already. */
 static void
 take_head(struct fetch *f, struct mlc_object *obj)
 {
     mlc_autofree char *head = NULL;
     size_t len = 0;
     bool is_asked;
-    void *piece;
+    void *buffer;
 
     if (!f->get_head)
         return;
@@ -1051,15 +1158,16 @@ take_head(struct fetch *f, struct mlc_object *obj)
     if (is_asked || mlc_object_has(obj, 0))
         return;
     head = f->get_head(f->arg, f->content, &len);
-    if (!head || len >= piece_len(obj, 0))
+    if (!head ||
+        len >= mlc_object_span_len(obj, 0, mlc_object_span_end(obj, 0)))
         return;
-    piece = mlc_budget_take_piece(f->conf.budget);
-    if (!piece)
+    buffer = mlc_budget_take_buffer(f->conf.budget);
+    if (!buffer)
         return;
-    memcpy(piece, head, len);
+    memcpy(buffer, head, len);
     MLC_LOCK_SCOPE(&f->lock);
     drop_carry_locked(f);
-    f->carry = piece;
+    f->carry = buffer;
     f->carry_index = 0;
     f->carry_fill = len;
 }
@@ -1069,10 +1177,10 @@ fetch_want(void *feed, struct mlc_object *obj, uint64_t index)
 {
     struct fetch *f = feed;
 
-    if (index == 0)
+    if (buffer_begin(obj, index) == 0)
         take_head(f, obj);
     pthread_mutex_lock(&f->lock);
-    f->pos = index;
+    f->pos = buffer_begin(obj, index);
     f->is_idle = false;
     pthread_mutex_unlock(&f->lock);
     fetch_run(f, obj);

@@ -11,14 +11,18 @@
  * to 256 MiB, so that another one can begin behind it and none is cut.
  * whole: while the object is open, gaps are filled from the lowest reader on.
  * demand: only wants and a read-ahead that doubles with sequential reading
- * (256 KiB to 16 MiB).  Connections grow from 1 to max only while that makes
- * the file come faster.
+ * (256 KiB to 16 MiB).
+ * Both cut the file at multiples of MLC_BUFFER.  Where only parts are read
+ * (mlc_object_is_part()) requests are for exactly the pieces that are wanted,
+ * and gaps between them are not bridged.
+ * Connections grow from 1 to max only while that makes the file come faster.
  * Answers: 206 must be exactly the range asked, of the size expected; 200 to
  * a range is taken from its first byte on (no ranges: one stream, seeks wait);
- * a body too short is resumed; too long, or another size or validator, is an
- * error.  Redirect targets are remembered while they work: 401, 403, 404, 410
- * from one resolves anew once.  Retries: 0.25 s doubling to 8 s, Retry-After
- * honoured, until timeout_ms passed without a byte.
+ * a body too short is resumed, and its whole pieces are kept; too long, or
+ * another size or validator, is an error.  Redirect targets are remembered
+ * while they work: 401, 403, 404, 410 from one resolves anew once.  Retries:
+ * 0.25 s doubling to 8 s, Retry-After honoured, until timeout_ms passed without
+ * a byte.
  * Locks: fetch.lock, taken before store.lock and object.lock (object.h).
  */
 #ifndef MLC_CACHE_FETCH_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The map on disk: a header of one page, then 8 bytes per piece (the XXH3 of
- * its bytes, 0: absent).  A page and an aligned word are each written by one
- * pwrite, so that a killed daemon leaves them whole; a power cut may not, but
- * then the checksum, or the piece's hash, does not fit. */
+ * its bytes, 0: absent).  A page and an aligned word are never written in part
+ * by a pwrite, so that a killed daemon leaves them whole; a power cut may not,
+ * but then the checksum, or the piece's hash, does not fit. */
 #include "config.h"
 
 #include "backends/cache/object_i.h"
@@ -74,7 +74,7 @@ mlc_map_write_head(int fd, const char *key, uint64_t size,
     memset(&h, 0, sizeof(h));
     memcpy(h.magic, map_magic, sizeof(h.magic));
     h.format = MAP_FORMAT;
-    h.piece_size = (uint32_t)MLC_PIECE;
+    h.piece_size = (uint32_t)mlc_piece_size(size);
     h.size = size;
     h.key_len = (uint32_t)key_len;
     h.validator_len = (uint32_t)validator_len;
@@ -105,7 +105,7 @@ mlc_map_read_head(int fd, const uint8_t *name, uint64_t *ret_size,
     checksum = h.checksum;
     h.checksum = 0;
     if (XXH3_64bits(&h, sizeof(h)) != checksum || h.format != MAP_FORMAT ||
-        h.piece_size != MLC_PIECE || h.key_len > MAP_KEY_MAX ||
+        h.piece_size != mlc_piece_size(h.size) || h.key_len > MAP_KEY_MAX ||
         h.validator_len > MAP_TEXT_MAX - h.key_len)
         return -EBADMSG;
     key = strndup(h.text, h.key_len);
@@ -128,20 +128,22 @@ mlc_map_read_head(int fd, const uint8_t *name, uint64_t *ret_size,
 }
 
 int
-mlc_map_set(int fd, uint64_t index, uint64_t hash)
+mlc_map_set(int fd, uint64_t index, const uint64_t *hashes, size_t n)
 {
-    return pwrite_all(fd, &hash, sizeof(hash), (uint64_t)entry_off(index));
+    return pwrite_all(fd, hashes, n * sizeof(hashes[0]),
+                      (uint64_t)entry_off(index));
 }
 
 int
-mlc_map_get(int fd, uint64_t index, uint64_t *ret_hash)
+mlc_map_get(int fd, uint64_t index, uint64_t *ret_hashes, size_t n)
 {
-    uint64_t hash = 0;
-    ssize_t n = pread(fd, &hash, sizeof(hash), entry_off(index));
+    ssize_t got =
+        pread(fd, ret_hashes, n * sizeof(ret_hashes[0]), entry_off(index));
 
-    if (n < 0)
+    if (got < 0)
         return -errno;
-    *ret_hash = n == (ssize_t)sizeof(hash) ? hash : 0;
+    for (size_t i = (size_t)got / sizeof(ret_hashes[0]); i < n; i++)
+        ret_hashes[i] = 0;
     return 0;
 }
 

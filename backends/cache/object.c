@@ -4,8 +4,10 @@
  * A piece goes ABSENT -> QUEUED -> PRESENT as it is handed over and written,
  * or UNCHECKED -> CHECKING -> PRESENT (or ABSENT) when an earlier run left it.
  * Three jobs work on an object, at most one of each at a time: writes (QUICK;
- * one job per piece), check_job (QUICK: unchecked pieces that somebody waits
- * for), step_job (SLOW: the digest in order, and what follows from it). */
+ * one job per span), check_job (QUICK: unchecked pieces that somebody waits
+ * for), step_job (SLOW: the digest in order, and what follows from it).
+ * There are many pieces: what is asked of them is asked of spans, under one
+ * lock and with the few system calls that a span needs. */
 #include "config.h"
 
 #include "backends/cache/object_i.h"
@@ -16,8 +18,17 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Measured on pieces of 256 bytes, 512, 256 KiB: gcc 12 hashes a buffer in 27,
+ * 26, 15 us at -O2, in 18, 14, 11 at -O3; clang at -O2 as fast as that. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O3")
+#endif
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 #include "backends/cache/evict.h"
 #include "backends/util/cleanup.h"
@@ -25,11 +36,12 @@
 #include "backends/util/container.h"
 #include "backends/util/log.h"
 
-#define MEMORY_MS        1000 /* how long a failure is answered at once */
-#define PIECES_A_STEP    32   /* then other objects' digests have their turn */
-#define WRITEBACK_PIECES ((uint64_t)32) /* 8 MiB */
-#define READ_CHUNK       ((size_t)32 * 1024)
-#define VALIDATOR_MAX    1024
+#define MEMORY_MS       1000 /* how long a failure is answered at once */
+#define SPANS_A_STEP    32   /* then other objects' digests have their turn */
+#define WRITEBACK_BYTES ((uint64_t)8 * 1024 * 1024)
+#define READ_CHUNK      ((size_t)32 * 1024)
+#define VALIDATOR_MAX   1024
+#define PIECES_MAX      ((uint64_t)262144) /* up to 64 GiB */
 
 static void step_run(struct mlc_job *job);
 static void check_run(struct mlc_job *job);
@@ -39,12 +51,24 @@ static void write_run(struct mlc_job *job);
 
 MLC_DEFINE_CLEANUP(object, struct mlc_object *, mlc_object_free);
 
+size_t
+mlc_piece_size(uint64_t size)
+{
+    size_t piece = MLC_PIECE_MIN;
+
+    if (size <= MLC_BUFFER)
+        return MLC_BUFFER;
+    while (piece < MLC_BUFFER && size / piece >= PIECES_MAX)
+        piece *= 2;
+    return piece;
+}
+
 static int
 set_digest_start(struct mlc_object *obj)
 {
     mlc_digest_free(obj->digest_state);
     obj->digest_state = NULL;
-    obj->digest_next = 0;
+    obj->digest_next = obj->step_end = 0;
     return mlc_digest_new(obj->digest.kind, obj->size, &obj->digest_state);
 }
 
@@ -66,10 +90,11 @@ mlc_object_new(struct mlc_store *s, const struct mlc_object_spec *spec,
     memcpy(obj->name, name, MLC_NAME_LEN);
     obj->size = spec->size;
     obj->content = spec->content;
-    obj->n_pieces = spec->size / MLC_PIECE + (spec->size % MLC_PIECE ? 1 : 0);
+    obj->piece_size = mlc_piece_size(spec->size);
+    obj->n_pieces =
+        spec->size / obj->piece_size + (spec->size % obj->piece_size ? 1 : 0);
     obj->digest = spec->digest;
     obj->map_fd = -1;
-    obj->withheld = MLC_NO_PIECE;
     obj->n_absent = obj->n_pieces;
     obj->step_job.run = step_run;
     obj->check_job.run = check_run;
@@ -113,7 +138,8 @@ mlc_object_free(struct mlc_object *obj)
     free(obj->validator);
     free(obj->pieces);
     while (obj->n_warm > 0)
-        mlc_budget_give_piece(obj->store->budget, obj->warm[--obj->n_warm]);
+        mlc_budget_give_buffer(obj->store->budget,
+                               obj->warm[--obj->n_warm].buffer);
     mlc_waiters_wake(obj->waiters);
     mlc_digest_free(obj->digest_state);
     while ((h = obj->homes)) {
@@ -180,6 +206,63 @@ mlc_object_unref(struct mlc_object *obj)
         mlc_object_free(obj);
 }
 
+/* --- pieces -------------------------------------------------------------- */
+
+uint64_t
+mlc_object_span_len(const struct mlc_object *obj, uint64_t from, uint64_t to)
+{
+    uint64_t begin = from * obj->piece_size;
+    uint64_t end = to < obj->n_pieces ? to * obj->piece_size : obj->size;
+
+    return end - begin;
+}
+
+uint64_t
+mlc_object_span_end(const struct mlc_object *obj, uint64_t from)
+{
+    uint64_t n = MLC_BUFFER / obj->piece_size;
+    uint64_t end = from - from % n + n;
+
+    return end < obj->n_pieces ? end : obj->n_pieces;
+}
+
+/* The first piece of [from, to) in that state, or 'to'. */
+static uint64_t
+find_locked(const struct mlc_object *obj, uint64_t from, uint64_t to,
+            uint8_t state)
+{
+    const uint8_t *p = NULL;
+
+    if (from < to)
+        p = memchr(obj->pieces + from, state, to - from);
+    return p ? (uint64_t)(p - obj->pieces) : to;
+}
+
+/* The first piece of [from, to) in another state, or 'to'. */
+static uint64_t
+skip_locked(const struct mlc_object *obj, uint64_t from, uint64_t to,
+            uint8_t state)
+{
+    uint64_t all, word;
+
+    memset(&all, state, sizeof(all));
+    while (to - from >= sizeof(word)) {
+        memcpy(&word, obj->pieces + from, sizeof(word));
+        if (word != all)
+            break;
+        from += sizeof(word);
+    }
+    while (from < to && obj->pieces[from] == state)
+        from++;
+    return from;
+}
+
+static void
+set_locked(struct mlc_object *obj, uint64_t from, uint64_t to, uint8_t state)
+{
+    memset(obj->pieces + from, state, to - from);
+}
+
 /* --- waiters ------------------------------------------------------------ */
 
 static void
@@ -214,22 +297,15 @@ is_waiter_dead(const struct mlc_waiter *w)
 }
 
 static bool
-is_ready_locked(const struct mlc_object *obj, uint64_t index)
-{
-    if (obj->state == MLC_OBJECT_WHOLE)
-        return true;
-    return obj->pieces && obj->pieces[index] == MLC_PIECE_PRESENT &&
-           index != obj->withheld;
-}
-
-static bool
 is_range_ready_locked(const struct mlc_object *obj, uint64_t first,
                       uint64_t last)
 {
-    for (uint64_t i = first; i <= last; i++)
-        if (!is_ready_locked(obj, i))
-            return false;
-    return true;
+    if (obj->state == MLC_OBJECT_WHOLE)
+        return true;
+    if (first < obj->withheld_end && last >= obj->withheld)
+        return false;
+    return obj->pieces &&
+           skip_locked(obj, first, last + 1, MLC_PIECE_PRESENT) > last;
 }
 
 /* Moves waiters to *ret: those that overlap [from, to), if only_ready those
@@ -286,11 +362,10 @@ add_waiter_locked(struct mlc_object *obj, uint64_t first, uint64_t last,
     return -EAGAIN;
 }
 
-/* The first piece >= from that a live reader waits for in one of the states
- * that 'mask' names by bit. */
+/* The first piece >= from in that state that a live reader waits for. */
 static uint64_t
 next_waited_locked(const struct mlc_object *obj, uint64_t from, uint64_t to,
-                   unsigned mask)
+                   uint8_t state)
 {
     uint64_t best = MLC_NO_PIECE;
 
@@ -300,25 +375,18 @@ next_waited_locked(const struct mlc_object *obj, uint64_t from, uint64_t to,
         return MLC_NO_PIECE;
     for (const struct mlc_waiter *w = obj->waiters; w; w = w->next) {
         uint64_t i = w->first < from ? from : w->first;
+        uint64_t end = w->last < to ? w->last + 1 : to;
 
-        if (is_waiter_dead(w))
+        if (i >= end || is_waiter_dead(w))
             continue;
-        for (; i <= w->last && i < to && i < best; i++)
-            if (1u << obj->pieces[i] & mask)
-                best = i;
+        i = find_locked(obj, i, end, state);
+        if (i < end)
+            best = to = i;
     }
     return best;
 }
 
 /* --- the files ---------------------------------------------------------- */
-
-size_t
-mlc_piece_len(const struct mlc_object *obj, uint64_t index)
-{
-    uint64_t left = obj->size - index * MLC_PIECE;
-
-    return left < MLC_PIECE ? (size_t)left : MLC_PIECE;
-}
 
 /* Looks for the files of an earlier run.  1: their pieces are in 'pieces';
  * 0: there is nothing of use. */
@@ -381,14 +449,21 @@ make_new_files(struct mlc_object *obj, const char *data, const char *map,
     return 0;
 }
 
-/* Which piece is kept back while all have arrived and no digest is known. */
+/* Which pieces are kept back while all have arrived and no digest is known. */
 static void
-set_withheld_locked(struct mlc_object *obj, uint64_t index)
+set_withheld_locked(struct mlc_object *obj, uint64_t from, uint64_t to)
 {
     /* Without a digest there is nothing to wait for. */
     if (obj->n_absent > 0 || obj->digest.kind == MLC_DIGEST_NONE)
-        index = MLC_NO_PIECE;
-    obj->withheld = index;
+        from = to = 0;
+    obj->withheld = from;
+    obj->withheld_end = to;
+}
+
+static uint64_t
+last_span(const struct mlc_object *obj)
+{
+    return (obj->size - 1) / MLC_BUFFER * (MLC_BUFFER / obj->piece_size);
 }
 
 static void
@@ -405,6 +480,21 @@ remember_failure_locked(struct mlc_object *obj, uint64_t from, uint64_t to,
     obj->n_failures++;
     if (obj->n_failures >= 2 * MLC_N_FAILURES)
         obj->n_failures -= MLC_N_FAILURES;
+}
+
+/* Of what was just loaded, where a piece is ABSENT or UNCHECKED. */
+static void
+count_pieces_locked(struct mlc_object *obj)
+{
+    uint64_t from, to = 0, n = obj->n_pieces;
+
+    obj->n_absent = n;
+    obj->present = 0;
+    while ((from = skip_locked(obj, to, n, MLC_PIECE_ABSENT)) < n) {
+        to = find_locked(obj, from, n, MLC_PIECE_ABSENT);
+        obj->n_absent -= to - from;
+        obj->present += mlc_object_span_len(obj, from, to);
+    }
 }
 
 /* Opens or makes the files; the pieces of an earlier run are UNCHECKED. */
@@ -447,19 +537,12 @@ load_locked(struct mlc_object *obj)
         obj->dev = st.st_dev;
         obj->ino = st.st_ino;
     }
-    obj->n_absent = 0;
-    obj->present = 0;
-    for (uint64_t i = 0; i < obj->n_pieces; i++) {
-        if (pieces[i] == MLC_PIECE_ABSENT)
-            obj->n_absent++;
-        else
-            obj->present += mlc_piece_len(obj, i);
-    }
     obj->pieces = mlc_steal(&pieces);
+    count_pieces_locked(obj);
     obj->map_fd = map_fd;
     atomic_store(&obj->fd, fd);
     obj->is_loaded = true;
-    set_withheld_locked(obj, obj->n_pieces - 1);
+    set_withheld_locked(obj, last_span(obj), obj->n_pieces);
     return 0;
 }
 
@@ -478,7 +561,7 @@ mlc_object_unload_locked(struct mlc_object *obj)
     obj->is_loaded = false;
     obj->n_absent = obj->n_pieces;
     obj->present = 0;
-    obj->withheld = MLC_NO_PIECE;
+    obj->withheld = obj->withheld_end = 0;
     obj->is_given = false;
     obj->validator[0] = '\0';
 }
@@ -514,20 +597,21 @@ step_kick_locked(struct mlc_object *obj)
     return true;
 }
 
-/* Calls fn for each chunk of a piece.  -EBADMSG if the file is shorter. */
+/* Calls fn for each chunk of [from, to).  -EBADMSG if the file is shorter. */
 static int
-read_piece(struct mlc_object *obj, uint64_t index,
-           int (*fn)(void *arg, const void *data, size_t len), void *arg)
+read_span(struct mlc_object *obj, uint64_t from, uint64_t to,
+          int (*fn)(void *arg, const void *data, size_t len), void *arg)
 {
     uint8_t chunk[READ_CHUNK];
-    size_t left = mlc_piece_len(obj, index);
-    uint64_t off = index * MLC_PIECE;
+    uint64_t left = mlc_object_span_len(obj, from, to);
+    uint64_t off = from * obj->piece_size;
     int fd = atomic_load(&obj->fd);
     int r;
 
     while (left > 0) {
         ssize_t n =
-            pread(fd, chunk, left < READ_CHUNK ? left : READ_CHUNK, (off_t)off);
+            pread(fd, chunk, left < READ_CHUNK ? (size_t)left : READ_CHUNK,
+                  (off_t)off);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -538,16 +622,10 @@ read_piece(struct mlc_object *obj, uint64_t index,
         r = fn(arg, chunk, (size_t)n);
         if (r < 0)
             return r;
-        left -= (size_t)n;
+        left -= (uint64_t)n;
         off += (uint64_t)n;
     }
     return 0;
-}
-
-static int
-feed_hash(void *arg, const void *data, size_t len)
-{
-    return XXH3_64bits_update(arg, data, len) == XXH_OK ? 0 : -EIO;
 }
 
 static int
@@ -556,17 +634,44 @@ feed_digest(void *arg, const void *data, size_t len)
     return mlc_digest_update(arg, data, len);
 }
 
-/* Does what is on disk fit the map? */
-static bool
-is_piece_good(struct mlc_object *obj, uint64_t index)
-{
+/* Compares what is on disk with the map, as it is read. */
+struct check {
+    const struct mlc_object *obj;
+    uint64_t next; /* the piece that is being read */
+    size_t fill;   /* of it */
     XXH3_state_t state;
-    uint64_t want = 0;
+    uint64_t from; /* of the span */
+    uint64_t map[MLC_SPAN_MAX];
+    bool is_good[MLC_SPAN_MAX];
+};
 
-    XXH3_64bits_reset(&state);
-    return mlc_map_get(obj->map_fd, index, &want) == 0 && want != 0 &&
-           read_piece(obj, index, feed_hash, &state) == 0 &&
-           mlc_map_hash(XXH3_64bits_digest(&state)) == want;
+static int
+feed_check(void *arg, const void *data, size_t len)
+{
+    struct check *c = arg;
+    const char *p = data;
+
+    while (len > 0) {
+        uint64_t i = c->next - c->from;
+        size_t left =
+            (size_t)mlc_object_span_len(c->obj, c->next, c->next + 1) - c->fill;
+        size_t n = len < left ? len : left;
+
+        if (c->fill == 0)
+            XXH3_64bits_reset(&c->state);
+        XXH3_64bits_update(&c->state, p, n);
+        c->fill += n;
+        p += n;
+        len -= n;
+        if (n < left)
+            break;
+        c->is_good[i] =
+            c->map[i] != 0 &&
+            mlc_map_hash(XXH3_64bits_digest(&c->state)) == c->map[i];
+        c->next++;
+        c->fill = 0;
+    }
+    return 0;
 }
 
 /* A piece is not there after all. */
@@ -575,32 +680,49 @@ lose_piece_locked(struct mlc_object *obj, uint64_t index)
 {
     obj->pieces[index] = MLC_PIECE_ABSENT;
     obj->n_absent++;
-    obj->withheld = MLC_NO_PIECE;
+    obj->withheld = obj->withheld_end = 0;
 }
 
-/* Settles a piece that the caller set to CHECKING.  true: good. */
-static bool
-check_piece(struct mlc_object *obj, uint64_t index, struct mlc_waiter **ret)
+static void
+forget_bad(struct mlc_object *obj, uint64_t index)
 {
-    bool is_good = is_piece_good(obj, index);
+    const uint64_t none = 0;
 
-    if (!is_good) {
-        mlc_map_set(obj->map_fd, index, 0);
-        mlc_debug("object", "%s: piece %" PRIu64 " on disk is damaged",
-                  obj->label, index);
+    mlc_map_set(obj->map_fd, index, &none, 1);
+    mlc_debug("object", "%s: piece %" PRIu64 " on disk is damaged", obj->label,
+              index);
+}
+
+/* Settles a span that the caller set to CHECKING.  The first piece that is not
+ * good, or 'to'. */
+static uint64_t
+check_span(struct mlc_object *obj, uint64_t from, uint64_t to,
+           struct mlc_waiter **ret)
+{
+    struct check c = {.obj = obj, .from = from, .next = from};
+    uint64_t bad = to;
+
+    if (mlc_map_get(obj->map_fd, from, c.map, (size_t)(to - from)) == 0)
+        (void)read_span(obj, from, to, feed_check, &c);
+    for (uint64_t i = to; i-- > from;) {
+        if (c.is_good[i - from])
+            continue;
+        forget_bad(obj, i);
+        bad = i;
     }
     pthread_mutex_lock(&obj->lock);
-    if (is_good) {
-        obj->pieces[index] = MLC_PIECE_PRESENT;
-    } else {
-        obj->present -= mlc_piece_len(obj, index);
-        lose_piece_locked(obj, index);
+    set_locked(obj, from, to, MLC_PIECE_PRESENT);
+    for (uint64_t i = bad; i < to; i++) {
+        if (c.is_good[i - from])
+            continue;
+        obj->present -= mlc_object_span_len(obj, i, i + 1);
+        lose_piece_locked(obj, i);
     }
     /* If it was the only hole, another piece is not the last any more. */
-    take_waiters_locked(obj, is_good ? index : 0,
-                        is_good ? index + 1 : obj->n_pieces, true, ret);
+    take_waiters_locked(obj, bad == to ? from : 0,
+                        bad == to ? to : obj->n_pieces, true, ret);
     pthread_mutex_unlock(&obj->lock);
-    return is_good;
+    return bad;
 }
 
 /* All bytes are dropped and fetched once more: nobody has seen any. */
@@ -619,11 +741,11 @@ reset(struct mlc_object *obj)
         mlc_log_err(r, "%s: cannot be emptied: %m", obj->label);
     }
     pthread_mutex_lock(&obj->lock);
-    memset(obj->pieces, MLC_PIECE_ABSENT, obj->n_pieces);
+    set_locked(obj, 0, obj->n_pieces, MLC_PIECE_ABSENT);
     obj->validator[0] = '\0';
     obj->n_absent = obj->n_pieces;
     obj->present = 0;
-    obj->withheld = MLC_NO_PIECE;
+    obj->withheld = obj->withheld_end = 0;
     obj->is_resetting = false;
     obj->is_stepping = false;
     if (r == 0)
@@ -663,7 +785,7 @@ mismatch(struct mlc_object *obj)
     obj->is_resetting = is_again;
     /* From now on nothing is ready: no want can be answered in between. */
     if (is_again)
-        memset(obj->pieces, MLC_PIECE_QUEUED, obj->n_pieces);
+        set_locked(obj, 0, obj->n_pieces, MLC_PIECE_QUEUED);
     else
         obj->is_stepping = false;
     pthread_mutex_unlock(&obj->lock);
@@ -695,7 +817,7 @@ finish_digest(struct mlc_object *obj)
     obj->is_stepping = false;
     if (obj->state == MLC_OBJECT_PARTIAL) {
         obj->state = MLC_OBJECT_WHOLE;
-        obj->withheld = MLC_NO_PIECE;
+        obj->withheld = obj->withheld_end = 0;
         list = mlc_object_take_all_locked(obj);
     }
     is_publishing = mlc_publish_kick_locked(obj);
@@ -706,47 +828,50 @@ finish_digest(struct mlc_object *obj)
         mlc_publish_run(&obj->publish_job);
 }
 
-/* Keeps a piece that was just written if the digest comes to it next.  true:
- * it was taken over. */
+/* Keeps a span that was just written if the digest comes to it next.  true:
+ * the buffer was taken over. */
 static bool
-keep_warm_locked(struct mlc_object *obj, uint64_t index, void *piece)
+keep_warm_locked(struct mlc_object *obj, uint64_t index, uint64_t end,
+                 void *buffer)
 {
-    uint64_t next = obj->digest_next;
-
     if (obj->digest.kind == MLC_DIGEST_NONE || obj->n_open == 0 ||
         obj->state != MLC_OBJECT_PARTIAL || obj->n_warm == MLC_N_WARM ||
         atomic_load(&obj->store->is_stopped))
         return false;
-    if (obj->n_warm > 0
-            ? index != obj->warm_first + obj->n_warm
-            : index != next && !(index == next + 1 && obj->is_stepping))
+    if (obj->n_warm > 0 ? index != obj->warm[obj->n_warm - 1].end
+                        : index != obj->digest_next &&
+                              !(index == obj->step_end && obj->is_stepping))
         return false;
     if (obj->n_warm == 0)
         obj->warm_first = index;
-    obj->warm[obj->n_warm++] = piece;
+    obj->warm[obj->n_warm++] = (struct mlc_warm){.buffer = buffer, .end = end};
     return true;
 }
 
-/* The piece, if it is warm, which is the caller's to give back then. */
+/* The span that begins at index, if it is warm: its buffer, which is the
+ * caller's to give back then, and its end.  Else NULL, and *end is moved back
+ * to where one begins. */
 static void *
-take_warm_locked(struct mlc_object *obj, uint64_t index)
+take_warm_locked(struct mlc_object *obj, uint64_t index, uint64_t *end)
 {
-    void *piece;
+    void *buffer;
 
+    if (obj->n_warm > 0 && index < obj->warm_first && obj->warm_first < *end)
+        *end = obj->warm_first;
     if (obj->n_warm == 0 || obj->warm_first != index)
         return NULL;
-    piece = obj->warm[0];
-    obj->warm_first++;
+    buffer = obj->warm[0].buffer;
+    *end = obj->warm_first = obj->warm[0].end;
     obj->n_warm--;
     memmove(obj->warm, obj->warm + 1, obj->n_warm * sizeof(obj->warm[0]));
-    return piece;
+    return buffer;
 }
 
 /* Nobody reads on: what is kept for the digest is given back. */
 static void
 drop_warm(struct mlc_object *obj)
 {
-    void *warm[MLC_N_WARM];
+    struct mlc_warm warm[MLC_N_WARM];
     unsigned n;
 
     pthread_mutex_lock(&obj->lock);
@@ -755,31 +880,45 @@ drop_warm(struct mlc_object *obj)
     obj->n_warm = 0;
     pthread_mutex_unlock(&obj->lock);
     while (n > 0)
-        mlc_budget_give_piece(obj->store->budget, warm[--n]);
+        mlc_budget_give_buffer(obj->store->budget, warm[--n].buffer);
 }
 
 static int
-digest_piece(struct mlc_object *obj, uint64_t index, void *warm)
+digest_span(struct mlc_object *obj, uint64_t from, uint64_t to, void *warm)
 {
     int r;
 
     if (!warm)
-        return read_piece(obj, index, feed_digest, obj->digest_state);
-    r = mlc_digest_update(obj->digest_state, warm, mlc_piece_len(obj, index));
-    mlc_budget_give_piece(obj->store->budget, warm);
+        return read_span(obj, from, to, feed_digest, obj->digest_state);
+    r = mlc_digest_update(obj->digest_state, warm,
+                          (size_t)mlc_object_span_len(obj, from, to));
+    mlc_budget_give_buffer(obj->store->budget, warm);
     return r;
 }
 
-/* Takes the next piece of the digest.  1: goes on; 0: not yet; -errno: the
+/* The disk begins while the rest still comes, so that publishing has little
+ * left to wait for. */
+static void
+begin_writeback(struct mlc_object *obj, uint64_t from, uint64_t to)
+{
+    uint64_t done = from * obj->piece_size / WRITEBACK_BYTES;
+    uint64_t now = to * obj->piece_size / WRITEBACK_BYTES;
+
+    if (now > done)
+        (void)sync_file_range(
+            atomic_load(&obj->fd), (off_t)(done * WRITEBACK_BYTES),
+            (off_t)((now - done) * WRITEBACK_BYTES), SYNC_FILE_RANGE_WRITE);
+}
+
+/* Takes the next span of the digest.  1: goes on; 0: not yet; -errno: the
  * whole can't be right. */
 static int
-step_piece(struct mlc_object *obj)
+step_span(struct mlc_object *obj)
 {
     struct mlc_waiter *list = NULL;
-    uint64_t i = obj->digest_next;
+    uint64_t i = obj->digest_next, end, bad;
     void *warm = NULL;
     uint8_t piece;
-    bool is_good;
 
     pthread_mutex_lock(&obj->lock);
     if (obj->state != MLC_OBJECT_PARTIAL ||
@@ -789,33 +928,30 @@ step_piece(struct mlc_object *obj)
         return 0;
     }
     piece = obj->pieces[i];
+    end = skip_locked(obj, i, mlc_object_span_end(obj, i), piece);
     if (piece == MLC_PIECE_UNCHECKED)
-        obj->pieces[i] = MLC_PIECE_CHECKING;
+        set_locked(obj, i, end, MLC_PIECE_CHECKING);
     else if (piece == MLC_PIECE_PRESENT)
-        warm = take_warm_locked(obj, i);
+        warm = take_warm_locked(obj, i, &end);
+    obj->step_end = end;
     pthread_mutex_unlock(&obj->lock);
 
     if (piece == MLC_PIECE_UNCHECKED) {
-        is_good = check_piece(obj, i, &list);
+        bad = check_span(obj, i, end, &list);
         mlc_waiters_wake(list);
-        if (!is_good) {
-            obj->feed_ops->want(obj->feed, obj, i);
+        if (bad < end) {
+            obj->feed_ops->want(obj->feed, obj, bad);
             return 0;
         }
     } else if (piece != MLC_PIECE_PRESENT) {
         return 0;
     }
-    if (obj->digest.kind != MLC_DIGEST_NONE && digest_piece(obj, i, warm) < 0)
+    if (obj->digest.kind != MLC_DIGEST_NONE &&
+        digest_span(obj, i, end, warm) < 0)
         return -EBADMSG;
-    /* The disk begins while the rest still comes, so that publishing has
-     * little left to wait for. */
-    if ((i + 1) % WRITEBACK_PIECES == 0)
-        (void)sync_file_range(atomic_load(&obj->fd),
-                              (off_t)((i + 1 - WRITEBACK_PIECES) * MLC_PIECE),
-                              (off_t)(WRITEBACK_PIECES * MLC_PIECE),
-                              SYNC_FILE_RANGE_WRITE);
+    begin_writeback(obj, i, end);
     pthread_mutex_lock(&obj->lock);
-    obj->digest_next = i + 1;
+    obj->digest_next = end;
     pthread_mutex_unlock(&obj->lock);
     return 1;
 }
@@ -827,8 +963,8 @@ step_run(struct mlc_job *job)
     bool is_again;
     int r = 1;
 
-    for (int n = 0; n < PIECES_A_STEP && r > 0; n++)
-        r = obj->digest_next < obj->n_pieces ? step_piece(obj) : 0;
+    for (int n = 0; n < SPANS_A_STEP && r > 0; n++)
+        r = obj->digest_next < obj->n_pieces ? step_span(obj) : 0;
     if (r < 0) {
         mismatch(obj);
     } else if (r == 0 && obj->digest_next == obj->n_pieces) {
@@ -836,6 +972,7 @@ step_run(struct mlc_job *job)
     } else {
         pthread_mutex_lock(&obj->lock);
         obj->is_stepping = false;
+        obj->step_end = obj->digest_next;
         is_again = step_kick_locked(obj);
         pthread_mutex_unlock(&obj->lock);
         if (is_again)
@@ -863,19 +1000,21 @@ check_run(struct mlc_job *job)
         mlc_container_of(job, struct mlc_object, check_job);
     struct mlc_waiter *list;
     bool is_stepping;
-    uint64_t i;
+    uint64_t i, end, bad;
 
     pthread_mutex_lock(&obj->lock);
     while (!atomic_load(&obj->store->is_stopped)) {
-        i = next_waited_locked(obj, 0, obj->n_pieces,
-                               1u << MLC_PIECE_UNCHECKED);
+        i = next_waited_locked(obj, 0, obj->n_pieces, MLC_PIECE_UNCHECKED);
         if (i == MLC_NO_PIECE)
             break;
-        obj->pieces[i] = MLC_PIECE_CHECKING;
+        end = skip_locked(obj, i, mlc_object_span_end(obj, i),
+                          MLC_PIECE_UNCHECKED);
+        set_locked(obj, i, end, MLC_PIECE_CHECKING);
         pthread_mutex_unlock(&obj->lock);
         list = NULL;
-        if (!check_piece(obj, i, &list))
-            obj->feed_ops->want(obj->feed, obj, i);
+        bad = check_span(obj, i, end, &list);
+        if (bad < end)
+            obj->feed_ops->want(obj->feed, obj, bad);
         mlc_waiters_wake(list);
         pthread_mutex_lock(&obj->lock);
     }
@@ -971,10 +1110,10 @@ mlc_object_is_open(struct mlc_object *obj)
 /* Would it have to be fetched?  What is on disk and not checked yet, or on its
  * way there, does not hang on what failed elsewhere. */
 static bool
-is_absent_locked(const struct mlc_object *obj, uint64_t index)
+is_any_absent_locked(const struct mlc_object *obj, uint64_t from, uint64_t to)
 {
-    return obj->state != MLC_OBJECT_WHOLE &&
-           (!obj->pieces || obj->pieces[index] == MLC_PIECE_ABSENT);
+    return obj->state != MLC_OBJECT_WHOLE && from < to &&
+           (!obj->pieces || find_locked(obj, from, to, MLC_PIECE_ABSENT) < to);
 }
 
 /* The errno of a failure that is remembered for a piece that is absent. */
@@ -989,11 +1128,10 @@ recent_failure_locked(const struct mlc_object *obj, uint64_t first,
     for (unsigned k = 0; k < n; k++) {
         const struct mlc_failure *f = &obj->failures[k];
 
-        if (now >= f->until_ms)
-            continue;
-        for (uint64_t i = first; i <= last; i++)
-            if (i >= f->from && i < f->to && is_absent_locked(obj, i))
-                return f->r;
+        if (now < f->until_ms &&
+            is_any_absent_locked(obj, first > f->from ? first : f->from,
+                                 last < f->to ? last + 1 : f->to))
+            return f->r;
     }
     return 0;
 }
@@ -1017,8 +1155,8 @@ mlc_object_want(struct mlc_object *obj, uint64_t off, size_t len,
         goto out;
     if (len > obj->size - off)
         len = (size_t)(obj->size - off);
-    first = off / MLC_PIECE;
-    last = (off + len - 1) / MLC_PIECE;
+    first = off / obj->piece_size;
+    last = (off + len - 1) / obj->piece_size;
     if (obj->state == MLC_OBJECT_WHOLE)
         goto out;
     r = recent_failure_locked(obj, first, last);
@@ -1037,12 +1175,11 @@ mlc_object_want(struct mlc_object *obj, uint64_t off, size_t len,
     r = add_waiter_locked(obj, first, last, ask, &dead);
     if (r != -EAGAIN)
         goto out;
-    for (uint64_t i = first; i <= last; i++) {
-        if (obj->pieces[i] == MLC_PIECE_ABSENT && missing == MLC_NO_PIECE)
-            missing = i;
-        if (obj->pieces[i] == MLC_PIECE_UNCHECKED && !is_checking)
-            is_checking = check_kick_locked(obj);
-    }
+    missing = find_locked(obj, first, last + 1, MLC_PIECE_ABSENT);
+    if (missing > last)
+        missing = MLC_NO_PIECE;
+    if (find_locked(obj, first, last + 1, MLC_PIECE_UNCHECKED) <= last)
+        is_checking = check_kick_locked(obj);
     is_stepping = step_kick_locked(obj);
 out:
     pthread_mutex_unlock(&obj->lock);
@@ -1155,6 +1292,12 @@ mlc_object_n_pieces(const struct mlc_object *obj)
     return obj->n_pieces;
 }
 
+size_t
+mlc_object_piece_size(const struct mlc_object *obj)
+{
+    return obj->piece_size;
+}
+
 bool
 mlc_object_has(struct mlc_object *obj, uint64_t index)
 {
@@ -1166,35 +1309,45 @@ mlc_object_has(struct mlc_object *obj, uint64_t index)
 uint64_t
 mlc_object_next_missing(struct mlc_object *obj, uint64_t from)
 {
-    const uint8_t *p;
-
     MLC_LOCK_SCOPE(&obj->lock);
     if (from >= obj->n_pieces || obj->state != MLC_OBJECT_PARTIAL)
         return obj->n_pieces;
     if (!obj->pieces)
         return from;
-    p = memchr(obj->pieces + from, MLC_PIECE_ABSENT, obj->n_pieces - from);
-    return p ? (uint64_t)(p - obj->pieces) : obj->n_pieces;
+    return find_locked(obj, from, obj->n_pieces, MLC_PIECE_ABSENT);
 }
 
 uint64_t
-mlc_object_next_present(struct mlc_object *obj, uint64_t from)
+mlc_object_next_present(struct mlc_object *obj, uint64_t from, uint64_t to)
 {
     MLC_LOCK_SCOPE(&obj->lock);
-    if (obj->state == MLC_OBJECT_WHOLE)
+    if (to > obj->n_pieces)
+        to = obj->n_pieces;
+    if (from >= to || obj->state == MLC_OBJECT_WHOLE)
         return from;
-    if (!obj->pieces)
-        return obj->n_pieces;
-    while (from < obj->n_pieces && obj->pieces[from] == MLC_PIECE_ABSENT)
-        from++;
-    return from < obj->n_pieces ? from : obj->n_pieces;
+    return obj->pieces ? skip_locked(obj, from, to, MLC_PIECE_ABSENT) : to;
 }
 
 uint64_t
 mlc_object_next_wanted(struct mlc_object *obj, uint64_t from, uint64_t to)
 {
     MLC_LOCK_SCOPE(&obj->lock);
-    return next_waited_locked(obj, from, to, 1u << MLC_PIECE_ABSENT);
+    return next_waited_locked(obj, from, to, MLC_PIECE_ABSENT);
+}
+
+uint64_t
+mlc_object_wanted_end(struct mlc_object *obj, uint64_t from, uint64_t to)
+{
+    uint64_t end = from, before;
+
+    MLC_LOCK_SCOPE(&obj->lock);
+    do {
+        before = end;
+        for (const struct mlc_waiter *w = obj->waiters; w; w = w->next)
+            if (w->first <= end && w->last >= end && !is_waiter_dead(w))
+                end = w->last + 1;
+    } while (end > before && end < to);
+    return end < to ? end : to;
 }
 
 void
@@ -1203,13 +1356,41 @@ mlc_object_touch(struct mlc_object *obj)
     atomic_store(&obj->progress_ms, mlc_mono_ms());
 }
 
+/* What of the span is to be written, behind *to: a few of its pieces may have
+ * been there. */
+static bool
+next_queued_locked(const struct mlc_object *obj, const struct mlc_write *w,
+                   uint64_t *from, uint64_t *to)
+{
+    *from = find_locked(obj, *to, w->end, MLC_PIECE_QUEUED);
+    *to = skip_locked(obj, *from, w->end, MLC_PIECE_QUEUED);
+    return *from < *to;
+}
+
+static int
+write_map(struct mlc_object *obj, const char *p, uint64_t from, uint64_t to)
+{
+    uint64_t hashes[MLC_SPAN_MAX];
+
+    for (uint64_t i = from; i < to; i++) {
+        size_t len = (size_t)mlc_object_span_len(obj, i, i + 1);
+
+        hashes[i - from] = mlc_map_hash(XXH3_64bits(p, len));
+        p += len;
+    }
+    return mlc_map_set(obj->map_fd, from, hashes, (size_t)(to - from));
+}
+
 /* The bytes and then the map: what the map says is there. */
 static int
-write_piece(struct mlc_object *obj, const struct mlc_write *w)
+write_span(struct mlc_object *obj, const struct mlc_write *w, uint64_t from,
+           uint64_t to)
 {
-    const char *p = w->piece;
-    uint64_t off = w->index * MLC_PIECE;
-    size_t left = w->len;
+    const char *bytes =
+        (const char *)w->buffer + (from - w->index) * obj->piece_size;
+    const char *p = bytes;
+    uint64_t off = from * obj->piece_size;
+    size_t left = (size_t)mlc_object_span_len(obj, from, to);
     int fd = atomic_load(&obj->fd);
 
     while (left > 0) {
@@ -1223,17 +1404,43 @@ write_piece(struct mlc_object *obj, const struct mlc_write *w)
         off += (uint64_t)n;
         left -= (size_t)n;
     }
-    if (obj->map_fd < 0)
-        return 0;
-    return mlc_map_set(obj->map_fd, w->index,
-                       mlc_map_hash(XXH3_64bits(w->piece, w->len)));
+    return obj->map_fd < 0 ? 0 : write_map(obj, bytes, from, to);
+}
+
+/* What of the span is absent; *ret_failed: from where on it failed. */
+static int
+write_queued(struct mlc_object *obj, const struct mlc_write *w,
+             uint64_t *ret_failed)
+{
+    struct mlc_store *s = obj->store;
+    uint64_t from, to = w->index;
+    int r = 0;
+
+    pthread_mutex_lock(&obj->lock);
+    while (r == 0 && next_queued_locked(obj, w, &from, &to)) {
+        pthread_mutex_unlock(&obj->lock);
+        r = atomic_load(&s->is_stopped) ? -ECANCELED
+                                        : write_span(obj, w, from, to);
+        if (r == 0)
+            mlc_evict_wrote(s->evictor, mlc_object_span_len(obj, from, to));
+        pthread_mutex_lock(&obj->lock);
+        *ret_failed = from;
+        if (r == 0) {
+            set_locked(obj, from, to, MLC_PIECE_PRESENT);
+            obj->present += mlc_object_span_len(obj, from, to);
+        }
+    }
+    pthread_mutex_unlock(&obj->lock);
+    return r;
 }
 
 static void
-write_failed_locked(struct mlc_object *obj, uint64_t index, int r,
+write_failed_locked(struct mlc_object *obj, uint64_t from, uint64_t to, int r,
                     struct mlc_waiter **ret)
 {
-    lose_piece_locked(obj, index);
+    for (uint64_t i = from; i < to; i++)
+        if (obj->pieces[i] == MLC_PIECE_QUEUED)
+            lose_piece_locked(obj, i);
     /* The disk is full for every piece, not for this one. */
     remember_failure_locked(obj, 0, obj->n_pieces, r);
     obj->write_error = r;
@@ -1248,42 +1455,39 @@ write_run(struct mlc_job *job)
     struct mlc_object *obj = w->obj;
     struct mlc_store *s = obj->store;
     struct mlc_waiter *list = NULL;
-    uint64_t index = w->index;
-    void *piece = w->piece;
+    uint64_t index = w->index, end = w->end, failed = end;
+    void *buffer = w->buffer;
     bool is_stepping, is_room, is_first_error = false;
     int r;
 
     if (w->is_retry && !atomic_load(&s->is_stopped))
         mlc_evict_make_room(s->evictor, atomic_load(&obj->fd));
-    r = atomic_load(&s->is_stopped) ? -ECANCELED : write_piece(obj, w);
+    r = write_queued(obj, w, &failed);
     if (r == -ENOSPC && !w->is_retry && s->evictor) {
         w->is_retry = true; /* which may take a while */
         mlc_pool_submit(s->pool, MLC_LANE_SLOW, &w->job);
         return;
     }
-    if (r == 0)
-        mlc_evict_wrote(s->evictor, w->len);
 
     pthread_mutex_lock(&obj->lock);
     obj->n_queued--;
     if (r == 0) {
-        obj->pieces[index] = MLC_PIECE_PRESENT;
-        obj->present += w->len;
-        if (keep_warm_locked(obj, index, piece))
-            piece = NULL;
-        take_waiters_locked(obj, index, index + 1, true, &list);
+        if (skip_locked(obj, index, end, MLC_PIECE_PRESENT) == end &&
+            keep_warm_locked(obj, index, end, buffer))
+            buffer = NULL;
+        take_waiters_locked(obj, index, end, true, &list);
     } else {
         is_first_error = mlc_mono_ms() >= obj->write_error_ms;
-        write_failed_locked(obj, index, r, &list);
+        write_failed_locked(obj, failed, end, r, &list);
     }
-    w->piece = NULL;
+    w->buffer = NULL;
     is_stepping = step_kick_locked(obj);
     is_room = obj->is_put_refused && obj->n_queued <= MLC_N_WRITES / 2;
     if (is_room)
         obj->is_put_refused = false;
     pthread_mutex_unlock(&obj->lock);
 
-    mlc_budget_give_piece(s->budget, piece);
+    mlc_budget_give_buffer(s->budget, buffer);
     if (is_first_error && r != -ECANCELED) {
         errno = -r;
         mlc_log_err(r, "%s: cannot be written to the cache: %m", obj->label);
@@ -1296,17 +1500,49 @@ write_run(struct mlc_job *job)
     mlc_object_unref(obj);
 }
 
-/* 1: the piece is not needed; 0: *ret_w is to be submitted; -errno. */
+/* Each piece is written by one job. */
+static bool
+is_being_written_locked(const struct mlc_object *obj, uint64_t from,
+                        uint64_t to)
+{
+    for (size_t i = 0; i < MLC_N_WRITES; i++) {
+        const struct mlc_write *w = &obj->writes[i];
+
+        if (w->buffer && w->index < to && w->end > from)
+            return true;
+    }
+    return false;
+}
+
+/* What is absent of the span waits for the job.  How many pieces. */
+static uint64_t
+queue_locked(struct mlc_object *obj, uint64_t from, uint64_t to)
+{
+    uint64_t end, n = 0;
+
+    while ((from = find_locked(obj, from, to, MLC_PIECE_ABSENT)) < to) {
+        end = skip_locked(obj, from, to, MLC_PIECE_ABSENT);
+        set_locked(obj, from, end, MLC_PIECE_QUEUED);
+        n += end - from;
+        from = end;
+    }
+    return n;
+}
+
+/* 1: the span is not needed; 0: *ret_w is to be submitted; -errno. */
 static int
-put_locked(struct mlc_object *obj, uint64_t index, void *piece, size_t len,
+put_locked(struct mlc_object *obj, uint64_t index, void *buffer, size_t len,
            struct mlc_write **ret_w)
 {
     struct mlc_write *w = obj->writes;
+    uint64_t end =
+        index + len / obj->piece_size + (len % obj->piece_size ? 1 : 0);
     int r;
 
     if (atomic_load(&obj->store->is_stopped) || obj->is_resetting ||
-        obj->state != MLC_OBJECT_PARTIAL || index >= obj->n_pieces ||
-        len != mlc_piece_len(obj, index))
+        obj->state != MLC_OBJECT_PARTIAL || index >= end ||
+        end > obj->n_pieces || len > MLC_BUFFER ||
+        len != mlc_object_span_len(obj, index, end))
         return 1;
     if (obj->write_error < 0 && mlc_mono_ms() < obj->write_error_ms)
         return obj->write_error;
@@ -1314,45 +1550,45 @@ put_locked(struct mlc_object *obj, uint64_t index, void *piece, size_t len,
     r = load_locked(obj);
     if (r < 0)
         return r;
-    if (obj->pieces[index] != MLC_PIECE_ABSENT)
+    if (!is_any_absent_locked(obj, index, end))
         return 1;
-    if (obj->n_queued >= MLC_N_WRITES) {
+    if (obj->n_queued >= MLC_N_WRITES ||
+        is_being_written_locked(obj, index, end)) {
         obj->is_put_refused = true;
         return -EAGAIN;
     }
-    while (w->piece)
+    while (w->buffer)
         w++;
     w->index = index;
-    w->piece = piece;
-    w->len = len;
+    w->end = end;
+    w->buffer = buffer;
     w->is_retry = false;
     obj->n_queued++;
-    obj->pieces[index] = MLC_PIECE_QUEUED;
-    obj->n_absent--;
+    obj->n_absent -= queue_locked(obj, index, end);
     if (obj->n_absent == 0)
-        set_withheld_locked(obj, index);
+        set_withheld_locked(obj, index, end);
     mlc_object_ref(obj);
     *ret_w = w;
     return 0;
 }
 
 int
-mlc_object_put_piece(struct mlc_object *obj, uint64_t index, void *piece,
-                     size_t len)
+mlc_object_put_span(struct mlc_object *obj, uint64_t index, void *buffer,
+                    size_t len)
 {
     struct mlc_store *s = obj->store;
     struct mlc_write *w = NULL;
     int r;
 
     pthread_mutex_lock(&obj->lock);
-    r = put_locked(obj, index, piece, len, &w);
+    r = put_locked(obj, index, buffer, len, &w);
     pthread_mutex_unlock(&obj->lock);
     if (r < 0)
         return r;
     mlc_object_touch(obj);
     atomic_fetch_add(&s->bytes_fetched, len);
     if (r > 0)
-        mlc_budget_give_piece(s->budget, piece);
+        mlc_budget_give_buffer(s->budget, buffer);
     else
         mlc_pool_submit(s->pool, MLC_LANE_QUICK, &w->job);
     return 0;

@@ -1,6 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Objects: the bytes of one remote file on disk, in pieces, until whole.
  *
+ * A piece is the unit of what is there and of what is asked for.  Its size is
+ * the object's own and follows from the object's size alone: a power of two,
+ * about 1/262144 of it (mlc_piece_size()), so that who reads parts of a small
+ * file gets little else, and the map of a large one stays small.
+ * A span is what moves: consecutive pieces, at most one buffer of the budget
+ * (MLC_BUFFER, budget.h), whatever the pieces' size.  A feed hands over a span,
+ * which is written at once and goes into the digest from that buffer.  Feeds
+ * that bring much cut the file at multiples of MLC_BUFFER.
+ *
  * On disk, in the store's directory (".mlcachefs/objects/"): NAME.data, sparse,
  * and NAME.map: which pieces are there with the XXH3 of each, the key, size,
  * and the origin's validator; NAME is derived from the key.  An object of one
@@ -9,15 +18,16 @@
  * start of the daemon); the map never claims what the data file does not hold,
  * after any crash; nothing is synced before publish.  A file at its home name
  * is whole and, where a digest is known, verified.
- * The last piece to arrive is given to nobody before the digest is checked.
+ * The last span to arrive is given to nobody before the digest is checked.
  * After a mismatch the bytes are dropped: an object nothing of which was
  * given away yet is fetched once more; any other is dead (MLC_OBJECT_DEAD), its
  * open handles get -EIO, and the store makes a new object for the key.
  * Lifetime: reference-counted; the store outlives its objects.
  * Locks: a feed's own lock, then store.lock (level 3), then object.lock (4):
- * a feed may hold its lock while it asks mlc_object_has(), next_*(), is_open()
- * and progress_ms(), and must not in any other call.  Feed and wait functions
- * are called with none of them held.
+ * a feed may hold its lock while it asks mlc_object_has(), next_*(),
+ * wanted_end(), is_open(), is_part() and progress_ms(), or what never changes
+ * (sizes, spans), and must not in any other call.  Feed and wait functions are
+ * called with none of them held.
  * Blocking: disk only; waiting is a mlc_wait (wait.h).
  */
 #ifndef MLC_CACHE_OBJECT_H
@@ -59,7 +69,7 @@ struct mlc_feed_ops {
     /* The object goes: stop, then free the feed.  Calls into obj may come
      * until then from the feed's side only through a reference it holds. */
     void (*free)(void *feed);
-    /* mlc_object_put_piece() may be tried again after -EAGAIN.  May be NULL. */
+    /* mlc_object_put_span() may be tried again after -EAGAIN.  May be NULL. */
     void (*room)(void *feed, struct mlc_object *obj);
 };
 
@@ -136,6 +146,10 @@ void mlc_store_unwant(struct mlc_store *s, const char *key, int homefd,
 void mlc_store_prune(struct mlc_store *s, const char *prefix,
                      bool (*is_kept)(void *arg, const char *key), void *arg);
 
+/* Of an object of so many bytes: a power of two from 256 to MLC_BUFFER; at
+ * least its size, if that is at most MLC_BUFFER. */
+size_t mlc_piece_size(uint64_t size);
+
 struct mlc_object *mlc_object_ref(struct mlc_object *obj);
 void mlc_object_unref(struct mlc_object *obj); /* takes NULL */
 
@@ -182,25 +196,38 @@ bool mlc_object_is_open(struct mlc_object *obj);
  */
 bool mlc_object_is_part(struct mlc_object *obj);
 uint64_t mlc_object_n_pieces(const struct mlc_object *obj);
+size_t mlc_object_piece_size(const struct mlc_object *obj);
+/* The bytes of the pieces [from, to). */
+uint64_t mlc_object_span_len(const struct mlc_object *obj, uint64_t from,
+                             uint64_t to);
+/* Where a span that begins at a piece best ends: at the next multiple of
+ * MLC_BUFFER, or at the object's end. */
+uint64_t mlc_object_span_end(const struct mlc_object *obj, uint64_t from);
 /* Is piece index on disk, or handed over and on its way there? */
 bool mlc_object_has(struct mlc_object *obj, uint64_t index);
 /* First piece >= from that is missing; n_pieces if none. */
 uint64_t mlc_object_next_missing(struct mlc_object *obj, uint64_t from);
-/* First piece >= from that is there (or the end). */
-uint64_t mlc_object_next_present(struct mlc_object *obj, uint64_t from);
+/* First piece of [from, to) that is there, or handed over; 'to' if none. */
+uint64_t mlc_object_next_present(struct mlc_object *obj, uint64_t from,
+                                 uint64_t to);
 /* Does a live reader wait for a missing piece in [from, to)?  The first one's
  * index, or UINT64_MAX. */
 uint64_t mlc_object_next_wanted(struct mlc_object *obj, uint64_t from,
                                 uint64_t to);
+/* Live readers wait for piece 'from': where what they wait for from there on
+ * ends, 'to' at the latest. */
+uint64_t mlc_object_wanted_end(struct mlc_object *obj, uint64_t from,
+                               uint64_t to);
 /* A byte arrived (not yet a piece): for deadlines. */
 void mlc_object_touch(struct mlc_object *obj);
-/* Hands over a whole piece (the last one may be short), a buffer from the
- * budget; written and hashed on the pool.  0: taken, needed or not; -EAGAIN:
- * not taken, too many are queued for this object (the feed pauses and is told
- * by ops->room); another errno: not taken, writing has just failed (-ENOSPC):
- * stop until the next want. */
-int mlc_object_put_piece(struct mlc_object *obj, uint64_t index, void *piece,
-                         size_t len);
+/* Hands over whole pieces from 'index' on (the object's last one may be short),
+ * len bytes in a buffer from the budget; written and hashed on the pool.  What
+ * of them is there already stays as it is.  0: taken, needed or not; -EAGAIN:
+ * not taken, too many are queued for this object, or the same (the feed pauses
+ * and is told by ops->room); another errno: not taken, writing has just failed
+ * (-ENOSPC): stop until the next want. */
+int mlc_object_put_span(struct mlc_object *obj, uint64_t index, void *buffer,
+                        size_t len);
 /* What is missing of the pieces [from, to) could not be had: its waiters get r
  * now, and so does everybody who asks within the next second. */
 void mlc_object_fail(struct mlc_object *obj, uint64_t from, uint64_t to, int r);

@@ -15,6 +15,8 @@
 #define MLC_NAME_LEN   32                     /* SHA-256 of the key */
 #define MLC_NAME_TEXT  (2 * MLC_NAME_LEN + 8) /* hex, suffix, NUL */
 #define MLC_NO_PIECE   UINT64_MAX
+#define MLC_PIECE_MIN  ((size_t)256)
+#define MLC_SPAN_MAX   (MLC_BUFFER / MLC_PIECE_MIN) /* pieces */
 #define MLC_N_WARM     8
 #define MLC_N_WRITES   4 /* 1 MiB: what a kill may lose per object */
 #define MLC_N_FAILURES 8
@@ -74,10 +76,14 @@ struct mlc_waiter {
 struct mlc_write {
     struct mlc_job job;
     struct mlc_object *obj; /* a reference while in use */
-    uint64_t index;
-    void *piece; /* object.lock; NULL: free */
-    size_t len;
+    uint64_t index, end;    /* pieces [index, end); the QUEUED ones are its */
+    void *buffer;           /* object.lock; NULL: free */
     bool is_retry; /* the disk was full: room is made first, on a SLOW thread */
+};
+
+struct mlc_warm {
+    void *buffer;
+    uint64_t end; /* piece behind it */
 };
 
 struct mlc_failure {
@@ -95,6 +101,7 @@ struct mlc_object {
     char *label;
     uint8_t name[MLC_NAME_LEN];
     uint64_t size;
+    size_t piece_size;
     uint64_t n_pieces;
     struct mlc_digest digest;
     const struct mlc_feed_ops *feed_ops;
@@ -119,24 +126,26 @@ struct mlc_object {
     uint8_t *pieces;   /* enum mlc_piece_state each */
     uint64_t n_absent; /* pieces */
     uint64_t present;  /* bytes */
-    uint64_t withheld; /* piece given to nobody before the digest is known */
-    int write_error;   /* of the data file, believed until write_error_ms */
+    /* Pieces given to nobody before the digest is known; none if equal. */
+    uint64_t withheld, withheld_end;
+    int write_error; /* of the data file, believed until write_error_ms */
     int64_t write_error_ms;
     struct mlc_waiter *waiters;
     struct mlc_failure failures[MLC_N_FAILURES];
     unsigned n_failures; /* total, the array is a ring */
     unsigned n_queued;
     struct mlc_write writes[MLC_N_WRITES];
-    /* Pieces warm_first, +1, ... that were just written and come next in the
-     * digest, still in memory: it need not read them back.  Only such: the
-     * digest gets to them in any case, so that they do not hold on to the
-     * budget. */
-    void *warm[MLC_N_WARM];
+    /* Spans from piece warm_first on, one behind the other, that were just
+     * written and come next in the digest, still in memory: it need not read
+     * them back.  Only such: the digest gets to them in any case, so that they
+     * do not hold on to the budget. */
+    struct mlc_warm warm[MLC_N_WARM];
     unsigned n_warm;
     uint64_t warm_first;
     struct mlc_digest_state *digest_state; /* owned by the running step */
     uint64_t digest_next;
-    bool is_stepping; /* step_job is submitted or runs, with a reference */
+    uint64_t step_end; /* the running step works on the pieces up to there */
+    bool is_stepping;  /* step_job is submitted or runs, with a reference */
     struct mlc_job step_job;
     bool is_checking; /* the same for check_job */
     struct mlc_job check_job;
@@ -158,7 +167,6 @@ void mlc_waiters_wake(struct mlc_waiter *list);
 /* Closes the files and forgets the pieces; nothing may be under way. */
 void mlc_object_unload_locked(struct mlc_object *obj);
 bool mlc_object_is_busy_locked(const struct mlc_object *obj);
-size_t mlc_piece_len(const struct mlc_object *obj, uint64_t index);
 
 /* --- store.c --- */
 /* "HEX" suffix, into text[MLC_NAME_TEXT]. */
@@ -172,13 +180,14 @@ bool mlc_store_forget(struct mlc_store *s, struct mlc_object *obj);
 /* --- map.c --- */
 int mlc_map_write_head(int fd, const char *key, uint64_t size,
                        const char *validator);
-/* -EBADMSG unless whole, of our format, and its key has that name.  Caller
+/* -EBADMSG unless whole, of our format, its pieces have the size that follows
+ * from the object's, and its key has that name.  Caller
  * frees key and validator; NULL: not wanted. */
 int mlc_map_read_head(int fd, const uint8_t *name, uint64_t *ret_size,
                       char **ret_key, char **ret_validator);
-int mlc_map_set(int fd, uint64_t index, uint64_t hash);
+int mlc_map_set(int fd, uint64_t index, const uint64_t *hashes, size_t n);
 /* 0: not there. */
-int mlc_map_get(int fd, uint64_t index, uint64_t *ret_hash);
+int mlc_map_get(int fd, uint64_t index, uint64_t *ret_hashes, size_t n);
 /* Sets states[i] to UNCHECKED where the map has an entry. */
 int mlc_map_load(int fd, uint64_t n_pieces, uint8_t *states);
 /* Forgets all entries and the validator. */

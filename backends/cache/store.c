@@ -438,10 +438,10 @@ drop_lost_jobs(struct mlc_object *obj)
         (unsigned)obj->is_publishing;
     obj->is_stepping = obj->is_checking = obj->is_publishing = false;
     for (unsigned i = 0; i < MLC_N_WRITES; i++) {
-        if (!obj->writes[i].piece)
+        if (!obj->writes[i].buffer)
             continue;
-        mlc_budget_give_piece(obj->store->budget,
-                              mlc_steal(&obj->writes[i].piece));
+        mlc_budget_give_buffer(obj->store->budget,
+                               mlc_steal(&obj->writes[i].buffer));
         obj->n_queued--;
         n++;
     }
