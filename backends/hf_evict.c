@@ -24,6 +24,14 @@
 
 MLC_DEFINE_CLEANUP(tree, struct mlc_hf_tree *, mlc_hf_tree_unref);
 
+/* All names of a file together are the whole: removing one of them frees
+ * nothing unless it is the last. */
+static uint64_t
+share_of(const struct stat *st)
+{
+    return (uint64_t)st->st_size / (st->st_nlink > 1 ? st->st_nlink : 1);
+}
+
 /* --- what there is -------------------------------------------------------- */
 
 static void
@@ -49,11 +57,7 @@ list_blobs(struct mlc_hf *hf, const char *folder, struct mlc_evict_round *round)
             name = NULL;
             continue;
         }
-        /* All its names together are the whole: each but the last frees
-         * nothing, and they go one after the other. */
-        mlc_evict_offer(round, name, &st,
-                        (uint64_t)st.st_size / (uint64_t)st.st_nlink, used_us,
-                        false);
+        mlc_evict_offer(round, name, &st, share_of(&st), used_us, false);
     }
 }
 
@@ -100,14 +104,19 @@ drop(void *arg, const char *path, int64_t since_us,
     if (fd < 0 || p.where != MLC_HF_BLOB ||
         fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
         !mlc_ledger_find(mlc_store_ledger(hf->d->store), &st, &used_us) ||
-        used_us > since_us || mlc_evict_is_open(round, &st) ||
-        unlinkat(fd, name, 0) < 0)
+        used_us > since_us || mlc_evict_is_open(round, &st))
+        return 0;
+    /* Before, so that a kill leaves no pointer to nothing; and after, for who
+     * has just looked one up. */
+    mlc_hf_unpoint(hf, &p);
+    mlc_ledger_forget(mlc_store_ledger(hf->d->store), &st);
+    if (unlinkat(fd, name, 0) < 0)
         return 0;
     mlc_hf_forget_bad(hf, &p); /* inode numbers come again */
     mlc_hf_unpoint(hf, &p);
     if (st.st_nlink > 1) /* the others have more of it now */
         mlc_evict_removed(hf->d->cache->evictor);
-    return (uint64_t)st.st_size / (uint64_t)st.st_nlink;
+    return share_of(&st);
 }
 
 struct pinned {

@@ -48,22 +48,28 @@ index_of(struct mlc_spacy *s, const char *path, struct mlc_spacy_wheel **ret_w,
     return *ret_w ? mlc_spacy_need_index(s, *ret_w, &known, ret) : -ENOMEM;
 }
 
+/* Is the file at its home one that we put there? */
+static bool
+is_fetched(struct mlc_spacy *s, const struct mlc_spacy_index *x,
+           const struct mlc_zip_member *m, struct stat *ret,
+           int64_t *ret_used_us)
+{
+    return !m->is_dir && mlc_spacy_stat_home(s, m->name, ret) == 0 &&
+           mlc_spacy_is_as_put(x, m, ret) &&
+           mlc_ledger_find(mlc_store_ledger(s->d->store), ret, ret_used_us);
+}
+
 /* round: whether one of them is open is asked, too; NULL: it is not. */
 static void
 look(struct mlc_spacy *s, const struct mlc_spacy_index *x,
      struct mlc_evict_round *round, struct files *ret)
 {
-    struct mlc_ledger *ledger = mlc_store_ledger(s->d->store);
-
     *ret = (struct files){0};
     for (size_t i = 0; i < mlc_zip_n_members(x->zip); i++) {
-        const struct mlc_zip_member *m = mlc_zip_member(x->zip, i);
         int64_t used_us;
         struct stat st;
 
-        if (m->is_dir || mlc_spacy_stat_home(s, m->name, &st) < 0 ||
-            !mlc_spacy_is_as_put(x, m, &st) ||
-            !mlc_ledger_find(ledger, &st, &used_us))
+        if (!is_fetched(s, x, mlc_zip_member(x->zip, i), &st, &used_us))
             continue;
         ret->bytes += (uint64_t)st.st_size;
         ret->st = st;
@@ -122,12 +128,24 @@ remove_file(struct mlc_spacy *s, const char *path)
     }
 }
 
-/* Is the rest of it being brought? */
+/* Holds off who would bring the rest of it; false: that is under way. */
 static bool
-is_coming(struct mlc_spacy *s, const struct mlc_spacy_wheel *w)
+begin_leaving(struct mlc_spacy *s, struct mlc_spacy_wheel *w)
 {
     MLC_LOCK_SCOPE(&s->lock);
-    return w->whole != NULL;
+
+    if (w->whole)
+        return false;
+    w->is_leaving = true;
+    w->is_spent = false;
+    return true;
+}
+
+static void
+end_leaving(struct mlc_spacy *s, struct mlc_spacy_wheel *w)
+{
+    MLC_LOCK_SCOPE(&s->lock);
+    w->is_leaving = false;
 }
 
 static uint64_t
@@ -138,19 +156,26 @@ drop(void *arg, const char *path, int64_t since_us,
     autoindex struct mlc_spacy_index *x = NULL;
     struct mlc_spacy_wheel *w;
     struct files files;
+    uint64_t bytes = 0;
 
-    if (index_of(s, path, &w, &x) < 0)
+    if (index_of(s, path, &w, &x) < 0 || !begin_leaving(s, w))
         return 0;
     look(s, x, round, &files);
-    if (files.is_open || files.used_us > since_us || is_coming(s, w))
-        return 0;
-    for (size_t i = 0; i < mlc_zip_n_members(x->zip); i++) {
+    for (size_t i = 0; !files.is_open && files.used_us <= since_us &&
+                       i < mlc_zip_n_members(x->zip);
+         i++) {
         const struct mlc_zip_member *m = mlc_zip_member(x->zip, i);
+        int64_t used_us;
+        struct stat st;
 
-        if (!m->is_dir && mlc_spacy_is_home(s, x, m))
-            remove_file(s, m->name);
+        if (!is_fetched(s, x, m, &st, &used_us))
+            continue;
+        mlc_ledger_forget(mlc_store_ledger(s->d->store), &st);
+        remove_file(s, m->name);
+        bytes += (uint64_t)st.st_size;
     }
-    return files.bytes;
+    end_leaving(s, w);
+    return bytes;
 }
 
 /* "spacy/NAME-VERSION/..." (mlc_spacy_key()) is of spacy/NAME/NAME-VERSION. */

@@ -72,6 +72,7 @@ struct mlc_spacy_wheel {
     bool is_sum_asked;     /* lock; it has answered */
     uint64_t condemned;    /* lock; the identity that has another sum; 0 */
     int64_t condemned_ms;  /* lock; monotonic; until when that is believed */
+    bool is_leaving;       /* lock; its files are being evicted */
     bool is_spent;         /* lock; all files came home: its own bytes may go */
 };
 

@@ -352,7 +352,7 @@ mlc_spacy_whole_start(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
     bool is_running;
 
     pthread_mutex_lock(&s->lock);
-    is_running = w->whole != NULL;
+    is_running = w->whole != NULL || w->is_leaving;
     pthread_mutex_unlock(&s->lock);
     if (is_running)
         return;
@@ -360,7 +360,7 @@ mlc_spacy_whole_start(struct mlc_spacy *s, struct mlc_spacy_wheel *w,
     if (!g)
         return; /* each file comes by itself all the same */
     pthread_mutex_lock(&s->lock);
-    is_running = w->whole != NULL;
+    is_running = w->whole != NULL || w->is_leaving;
     if (!is_running) {
         w->whole = g;
         w->is_spent = false;

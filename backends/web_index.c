@@ -659,6 +659,7 @@ mlc_web_drop(struct mlc_web *web, const char *path, uint64_t gen)
     append_gone_locked(web, path);
     doom_locked(web, rec->gen);
     free_rec(rec);
+    mlc_evict_removed(web->d->cache->evictor);
 }
 
 static struct mlc_web_rec *

@@ -42,7 +42,7 @@ struct chunk {
     struct mlc_job job;
     struct mlc_web_stream *s;
     struct chunk *next; /* s.lock; that waits for room on the disk, too */
-    bool is_retry;      /* room is made first, on a SLOW thread */
+    bool is_retry;      /* room is made first, on the evictor's thread */
     void *buffer;
     size_t len;
     uint64_t off;
@@ -134,8 +134,7 @@ write_all(int fd, const char *data, size_t len, uint64_t off)
     return 0;
 }
 
-/* The disk is full: once more when something has gone, which may take a while.
- */
+/* The disk is full: once more when something has gone. */
 static void
 retry_later(struct chunk *c)
 {
@@ -146,7 +145,7 @@ retry_later(struct chunk *c)
     c->next = s->stuck;
     s->stuck = c;
     pthread_mutex_unlock(&s->lock);
-    mlc_pool_submit(s->web->d->cache->pool, MLC_LANE_SLOW, &c->job);
+    mlc_evict_submit(s->web->d->cache->evictor, &c->job);
 }
 
 static void
@@ -160,7 +159,7 @@ make_room(struct chunk *c)
         p = &(*p)->next;
     *p = c->next;
     pthread_mutex_unlock(&s->lock);
-    mlc_evict_make_room(s->web->d->cache->evictor, s->fd);
+    mlc_evict_make_room(s->web->d->cache->evictor, s->fd, c->len);
 }
 
 static void

@@ -245,32 +245,19 @@ is_at_home(struct mlc_fs *fs, struct mlc_node *n, const char *path)
     return is_home;
 }
 
-/* What the name stands for now, if that is the node's content still.  local: as
- * in lookup.  0: *ret is the caller's (mlc_entry_done()). */
-static int
-look_again(struct mlc_node *n, const char *path, const struct stat *local,
-           struct mlc_ask *ask, struct mlc_entry *ret)
-{
-    int r = mlc_domain_lookup(n->domain, path, local, ask, ret);
-
-    if (r == 0 && n->content != 0 && ret->content == n->content)
-        return 0;
-    mlc_entry_done(ret);
-    return r == -EAGAIN ? r : -ESTALE;
-}
-
 /* The object came home since it was looked up, to a private file. */
 static int
 open_private_home(struct mlc_node *n, const char *path, struct mlc_op *op,
                   struct mlc_ask *ask, struct mlc_handle *h)
 {
     struct mlc_entry e = {0};
-    int r = look_again(n, path, NULL, ask, &e);
+    int r = mlc_domain_lookup(n->domain, path, NULL, ask, &e);
 
-    if (r < 0)
-        return r;
-    r = e.kind == MLC_KIND_PRIVATE ? open_private(n, e.text, e.is_cached, op, h)
-                                   : -ESTALE;
+    if (r == 0 && e.kind == MLC_KIND_PRIVATE && n->content != 0 &&
+        e.content == n->content)
+        r = open_private(n, e.text, e.is_cached, op, h);
+    else if (r != -EAGAIN)
+        r = -ESTALE;
     mlc_entry_done(&e);
     return r;
 }
@@ -303,48 +290,6 @@ open_object(struct mlc_fs *fs, struct mlc_node *n, const char *path,
     if (state == MLC_OBJECT_WHOLE && mlc_object_fd(h->obj) >= 0)
         note_open(n, mlc_object_fd(h->obj), false);
     op->fi.keep_cache = state == MLC_OBJECT_WHOLE;
-    return 0;
-}
-
-/* The finished file is not there any more, or another one of the same content
- * is: that is opened, or comes from its origin again.  The node stays what it
- * is until its name is looked up. */
-static int
-open_evicted(struct mlc_fs *fs, struct mlc_node *n, const char *path,
-             struct mlc_op *op, struct mlc_ask *ask, struct mlc_handle *h)
-{
-    struct mlc_entry e = {0};
-    struct mlc_file_id id;
-    struct stat st;
-    int r;
-
-    if (h->fd >= 0)
-        close(h->fd);
-    h->fd = -1;
-    pthread_rwlock_rdlock(&fs->names);
-    r = mlc_local_stat(n->domain, path, &st, &id);
-    pthread_rwlock_unlock(&fs->names);
-    r = look_again(n, path, r < 0 ? NULL : &st, ask, &e);
-    if (r < 0)
-        return r;
-    if (e.kind == MLC_KIND_LOCAL && e.is_cached) {
-        pthread_rwlock_rdlock(&fs->names);
-        h->fd = mlc_local_open(n->domain, path, O_RDONLY | O_NONBLOCK, 0);
-        pthread_rwlock_unlock(&fs->names);
-        r = h->fd < 0 ? -ESTALE : 0;
-        if (r == 0)
-            note_open(n, h->fd, false);
-    } else if (e.kind == MLC_KIND_OBJECT) {
-        r = mlc_domain_locate(n->domain, path, ask, &h->obj);
-    } else {
-        r = -ESTALE;
-    }
-    mlc_entry_done(&e);
-    if (r < 0)
-        return r;
-    if (h->obj)
-        mlc_object_open(h->obj);
-    op->fi.keep_cache = 1;
     return 0;
 }
 
@@ -406,10 +351,7 @@ open_node(struct mlc_fs *fs, struct mlc_node *n, struct mlc_op *op,
     atomic_store(&h->is_written, is_trunc);
     switch ((enum mlc_node_type)n->type) {
     case MLC_NODE_LOCAL:
-        r = open_local(fs, n, path, op, h);
-        return r == -ESTALE && n->is_cached
-                   ? open_evicted(fs, n, path, op, ask, h)
-                   : r;
+        return open_local(fs, n, path, op, h);
     case MLC_NODE_PRIVATE:
         return open_private(n, n->text, n->is_cached, op, h);
     case MLC_NODE_OBJECT:
@@ -669,7 +611,8 @@ mlc_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *buf,
     out.buf[0].fd = h->fd;
     out.buf[0].pos = off;
     n = fuse_buf_copy(&out, buf, 0);
-    if (n == -ENOSPC && mlc_evict_make_room(fs->cache->evictor, h->fd))
+    if (n == -ENOSPC &&
+        mlc_evict_make_room(fs->cache->evictor, h->fd, fuse_buf_size(buf)))
         n = fuse_buf_copy(&out, buf, 0);
     if (n < 0) {
         mlc_reply_err(fs, req, (int)n);
@@ -801,6 +744,9 @@ mlc_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 
     if (h->fd >= 0 && h->is_writer) {
         r = fallocate(h->fd, mode, off, len) < 0 ? -errno : 0;
+        if (r == -ENOSPC &&
+            mlc_evict_make_room(fs->cache->evictor, h->fd, (uint64_t)len))
+            r = fallocate(h->fd, mode, off, len) < 0 ? -errno : 0;
         atomic_store(&h->is_written, true);
     }
     mlc_reply_err(fs, req, r);

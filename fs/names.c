@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backends/cache/cache.h"
+#include "backends/cache/evict.h"
 #include "backends/util/cleanup.h"
 #include "backends/util/path.h"
 
@@ -354,13 +356,26 @@ make_local(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *dir,
                       ret);
 }
 
+/* Where the disk is full, what was fetched goes first. */
+static int
+make_in(struct mlc_fs *fs, const struct fuse_ctx *ctx, struct mlc_node *dir,
+        const char *name, struct make *m, struct fuse_entry_param *ret)
+{
+    int r = make_local(fs, ctx, dir, name, m, ret);
+
+    if (r == -ENOSPC &&
+        mlc_evict_make_room(fs->cache->evictor, dir->domain->bases[0].fd, 0))
+        r = make_local(fs, ctx, dir, name, m, ret);
+    return r;
+}
+
 static void
 reply_make(fuse_req_t req, fuse_ino_t parent, const char *name, struct make *m)
 {
     struct mlc_fs *fs = fs_of(req);
     struct fuse_entry_param e;
     int r =
-        make_local(fs, fuse_req_ctx(req), mlc_node_of(fs, parent), name, m, &e);
+        make_in(fs, fuse_req_ctx(req), mlc_node_of(fs, parent), name, m, &e);
 
     if (r < 0)
         mlc_reply_err(fs, req, r);
@@ -411,8 +426,8 @@ mlc_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     int r = -ENOMEM;
 
     if (h) {
-        r = make_local(fs, fuse_req_ctx(req), mlc_node_of(fs, parent), name, &m,
-                       &e);
+        r = make_in(fs, fuse_req_ctx(req), mlc_node_of(fs, parent), name, &m,
+                    &e);
         h->fd = m.fd;
     }
     if (r < 0) {

@@ -187,15 +187,33 @@ set_pin(struct mlc_fs *fs, struct mlc_node *n, const char *value, size_t size)
                 : -ENOMEM;
 }
 
+/* Removes the node's file, but no other that was put in its place.  Under
+ * fs.names. */
+static int
+unlink_own(struct mlc_fs *fs, struct mlc_node *n, const char *path)
+{
+    mlc_autoclose int dirfd = -1;
+    struct mlc_file_id id;
+    const char *name;
+    struct stat st;
+    int r;
+
+    r = mlc_local_stat(n->domain, path, &st, &id);
+    if (r == 0 && !mlc_node_has_id(fs, n, &id))
+        return -ESTALE;
+    dirfd = r < 0 ? r : mlc_local_parent(n->domain, path, false, &name);
+    if (dirfd < 0)
+        return dirfd == -ENOENT ? 0 : dirfd;
+    return unlinkat(dirfd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 /* What is here of a file that can be had again goes, as by rm, but its name
  * stays. */
 static int
 evict(struct mlc_fs *fs, struct mlc_node *n, const char *value, size_t size)
 {
     mlc_autofree char *path = NULL;
-    mlc_autoclose int dirfd = -1;
     bool is_local = n->type == MLC_NODE_LOCAL;
-    const char *name;
     int r;
 
     if (is_value(value, size, '0'))
@@ -210,13 +228,9 @@ evict(struct mlc_fs *fs, struct mlc_node *n, const char *value, size_t size)
         return -EOPNOTSUPP;
     pthread_rwlock_rdlock(&fs->names);
     r = mlc_node_path(fs, n, &path);
-    if (r == 0 && is_local) {
-        dirfd = mlc_local_parent(n->domain, path, false, &name);
-        r = dirfd < 0 ? dirfd : 0;
-    }
+    if (r == 0 && is_local)
+        r = unlink_own(fs, n, path);
     pthread_rwlock_unlock(&fs->names);
-    if (r == 0 && is_local && unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
-        r = -errno;
     if (r < 0)
         return r;
     mlc_node_detach_all(fs, n);

@@ -120,14 +120,22 @@ pass(struct mlc_job *job)
     sem_post(&((struct barrier *)(void *)job)->sem);
 }
 
-/* There is one SLOW thread: what was asked for before is done after this. */
+static void
+wait_for_sem(struct mlc_job *job)
+{
+    while (sem_wait(&((struct barrier *)(void *)job)->sem) < 0 &&
+           errno == EINTR)
+        ;
+}
+
+/* There is one thread: what was asked for before is done after this. */
 static void
 settle(struct fixture *f)
 {
     struct barrier b = {.job.run = pass};
 
     sem_init(&b.sem, 0, 0);
-    mlc_pool_submit(f->pool, MLC_LANE_SLOW, &b.job);
+    mlc_evict_submit(f->e, &b.job);
     while (sem_wait(&b.sem) < 0 && errno == EINTR)
         ;
     sem_destroy(&b.sem);
@@ -244,7 +252,7 @@ what_was_just_used_stays_but_for_a_full_disk(void **state)
     assert_false(a->is_gone);
     assert_true(b->is_gone);
     disk_free = 0;
-    mlc_evict_make_room(f->e, fd);
+    mlc_evict_make_room(f->e, fd, 0);
     assert_true(a->is_gone);
     close(fd);
 }
@@ -307,7 +315,7 @@ offline_nothing_goes(void **state)
     mlc_evict_wrote(f->e, 1000);
     settle(f);
     disk_free = 0;
-    assert_false(mlc_evict_make_room(f->e, STDIN_FILENO));
+    assert_false(mlc_evict_make_room(f->e, STDIN_FILENO, 0));
     assert_int_equal(f->n_lists, 0);
 }
 
@@ -354,11 +362,11 @@ a_full_disk_gets_some_room_and_no_more(void **state)
         add(f, 10 * MIB, i + 1)->dev = st.st_dev;
     start(f, UINT64_MAX, false);
     disk_free = 0;
-    assert_true(mlc_evict_make_room(f->e, fd));
+    assert_true(mlc_evict_make_room(f->e, fd, 0));
     assert_int_equal(f->n_drops, 2); /* 16 MiB are wanted */
     assert_true(f->things[0].is_gone && f->things[1].is_gone);
     /* There is room now. */
-    assert_true(mlc_evict_make_room(f->e, fd));
+    assert_true(mlc_evict_make_room(f->e, fd, 0));
     assert_int_equal(f->n_drops, 2);
     close(fd);
 }
@@ -375,7 +383,7 @@ for_a_full_disk_nothing_goes_on_another(void **state)
     add(f, 100 * MIB, 2)->dev = st.st_dev;
     start(f, UINT64_MAX, false);
     disk_free = 0;
-    assert_true(mlc_evict_make_room(f->e, fd));
+    assert_true(mlc_evict_make_room(f->e, fd, 0));
     assert_false(f->things[0].is_gone);
     assert_true(f->things[1].is_gone);
     close(fd);
@@ -390,7 +398,7 @@ a_full_disk_with_nothing_to_give_is_not_counted_again_and_again(void **state)
     start(f, UINT64_MAX, false);
     disk_free = 0;
     for (int i = 0; i < 100; i++)
-        assert_false(mlc_evict_make_room(f->e, fd));
+        assert_false(mlc_evict_make_room(f->e, fd, 0));
     assert_true(f->n_lists < 50); /* once a second */
     close(fd);
 }
@@ -447,6 +455,32 @@ who_cannot_wait_is_woken_when_there_is_room(void **state)
     close(fd);
 }
 
+static void
+who_waits_is_woken_at_the_stop(void **state)
+{
+    struct fixture *f = *state;
+    struct sleeper s = {
+        .wait = {.refs = 1, .wake = wake, .free = free_nothing}};
+    struct mlc_ask ask = {.get_wait = get_wait, .arg = &s};
+    struct barrier block = {.job.run = wait_for_sem};
+    int fd = open("/", O_RDONLY), n;
+
+    sem_init(&s.woken, 0, 0);
+    sem_init(&block.sem, 0, 0);
+    start(f, UINT64_MAX, false);
+    disk_free = 0;
+    mlc_evict_submit(f->e, &block.job); /* so that no round begins */
+    assert_int_equal(mlc_evict_ask_room(f->e, fd, &ask), -EAGAIN);
+    sem_post(&block.sem);
+    mlc_evictor_stop(f->e);
+    assert_int_equal(sem_getvalue(&s.woken, &n), 0);
+    assert_true(n >= 1);
+    assert_int_equal(mlc_evict_ask_room(f->e, fd, &ask), -ENOSPC);
+    sem_destroy(&block.sem);
+    sem_destroy(&s.woken);
+    close(fd);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -468,6 +502,7 @@ main(void)
         TEST(for_a_full_disk_nothing_goes_on_another),
         TEST(a_full_disk_with_nothing_to_give_is_not_counted_again_and_again),
         TEST(who_cannot_wait_is_woken_when_there_is_room),
+        TEST(who_waits_is_woken_at_the_stop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,6 +149,25 @@ a_file_that_was_written_to_is_another_one(void **state)
 }
 
 static void
+what_is_forgotten_stays_so_until_it_is_fetched_again(void **state)
+{
+    struct fixture *f = *state;
+    struct stat first = file(1);
+
+    add(f, 1);
+    add(f, 2);
+    mlc_ledger_forget(f->l, &first);
+    for (int i = 0; i < 2; i++) {
+        open_it(f, 1);
+        assert_false(is_known(f, &first));
+        reopen(f);
+    }
+    assert_true(used(f, 2) > 0);
+    add(f, 1);
+    assert_true(used(f, 1) > used(f, 2));
+}
+
+static void
 what_was_torn_at_the_end_does_not_count(void **state)
 {
     struct fixture *f = *state;
@@ -224,6 +243,9 @@ main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(
             a_file_that_was_written_to_is_another_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            what_is_forgotten_stays_so_until_it_is_fetched_again, setup,
+            teardown),
         cmocka_unit_test_setup_teardown(what_was_torn_at_the_end_does_not_count,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_of_another_kind_is_begun_anew,

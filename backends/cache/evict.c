@@ -53,9 +53,10 @@ struct file_id {
 };
 
 struct mlc_evictor {
-    uint64_t max;    /* immutable; UINT64_MAX: no limit */
-    bool is_offline; /* immutable */
-    struct mlc_pool *pool;
+    uint64_t max;          /* immutable; UINT64_MAX: no limit */
+    bool is_offline;       /* immutable */
+    struct mlc_pool *pool; /* for the timer */
+    struct mlc_pool *own;  /* one thread */
     struct mlc_pins *pins; /* before start; NULL: nothing is pinned */
     struct mlc_evict_source sources[MLC_MAX_SOURCES]; /* before start */
     size_t n_sources;
@@ -90,6 +91,8 @@ struct mlc_evict_round {
     bool is_full;   /* it is for a full disk, full_dev */
     dev_t full_dev;
     uint64_t total;
+    uint64_t unseen;  /* bytes that came while it was counted, seen or not */
+    uint64_t missing; /* is_full: bytes that are to go at the most */
     struct file_id *open; /* sorted; this process's */
     size_t n_open;
 };
@@ -167,6 +170,12 @@ is_name_pinned(struct mlc_evict_round *round,
         return false;
     path = mlc_path_join(source->domain, name);
     return !path || mlc_pins_touches(round->e->pins, path);
+}
+
+bool
+mlc_evict_has_pins(const struct mlc_evict_round *round)
+{
+    return mlc_pins_any(round->e->pins);
 }
 
 bool
@@ -277,7 +286,7 @@ count(struct mlc_evict_round *round)
     if (!e->items)
         return -ENOMEM;
     round->total = 0;
-    for (size_t i = 0; i < e->n_sources; i++) {
+    for (size_t i = 0; i < e->n_sources && !atomic_load(&e->is_stopped); i++) {
         round->source = &e->sources[i];
         round->source->list(round->source->arg, round);
     }
@@ -285,37 +294,42 @@ count(struct mlc_evict_round *round)
     e->counted_ms = mlc_mono_ms();
     e->count_ms = e->counted_ms - begin_ms;
     atomic_store(&e->estimate, round->total);
-    /* What came meanwhile was seen, or not; it may be what is too much. */
-    if (round->total <= e->max &&
-        atomic_load(&e->n_written) - written > e->max - round->total)
-        atomic_store(&e->is_vague, true);
+    round->unseen = atomic_load(&e->n_written) - written;
     return 0;
 }
 
 /* --- a round ------------------------------------------------------------- */
 
-static bool
-has_room(int fd)
+/* How many bytes more must be free before 'bytes' can be written; 1 where only
+ * files are short.  What root alone may use is none: btrfs counts there what
+ * nobody can have. */
+static uint64_t
+missing_on(int fd, uint64_t bytes)
 {
     struct statvfs fs;
-    uint64_t bytes, wanted;
+    uint64_t free_bytes, wanted;
 
     if (fstatvfs(fd, &fs) < 0)
-        return true;
-    bytes = (uint64_t)(geteuid() == 0 ? fs.f_bfree : fs.f_bavail) * fs.f_frsize;
+        return 0;
+    free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     wanted = (uint64_t)fs.f_blocks * fs.f_frsize / ROOM_PART;
     if (wanted > ROOM_BYTES)
         wanted = ROOM_BYTES;
-    return bytes >= wanted && (fs.f_files == 0 || fs.f_ffree >= ROOM_FILES);
+    wanted += bytes;
+    if (free_bytes < wanted)
+        return wanted - free_bytes;
+    return fs.f_files > 0 && fs.f_ffree < ROOM_FILES;
 }
 
 static bool
-is_enough(const struct mlc_evictor *e, int full_fd)
+is_enough(const struct mlc_evict_round *round)
 {
+    const struct mlc_evictor *e = round->e;
+
     if (atomic_load(&e->is_stopped))
         return true;
-    return full_fd >= 0 ? has_room(full_fd)
-                        : atomic_load(&e->estimate) <= e->max;
+    return round->is_full ? round->missing == 0
+                          : atomic_load(&e->estimate) <= e->max;
 }
 
 static uint64_t
@@ -340,63 +354,99 @@ drop(struct mlc_evict_round *round, const struct item *item)
     return bytes;
 }
 
-/* What is listed goes until it is enough.  How many bytes that were. */
+/* What is listed goes until it is enough.  How many bytes that were.  Of a full
+ * disk as much goes as is missing: what is freed is free at once on some disks,
+ * and later on others. */
 static uint64_t
-drop_listed(struct mlc_evict_round *round, int full_fd)
+drop_listed(struct mlc_evict_round *round, int full_fd, uint64_t wanted)
 {
     struct mlc_evictor *e = round->e;
     uint64_t bytes = 0;
 
-    while (e->next_item < e->n_items && !is_enough(e, full_fd)) {
+    while (e->next_item < e->n_items && !is_enough(round)) {
         struct item *item = &e->items[e->next_item++];
+        uint64_t n = drop(round, item);
 
-        bytes += drop(round, item);
+        bytes += n;
+        round->missing -= n < round->missing ? n : round->missing;
+        if (round->is_full && n > 0 && missing_on(full_fd, wanted) == 0)
+            round->missing = 0;
         free(mlc_steal(&item->name));
     }
     return bytes;
 }
 
 static bool
-must_count(const struct mlc_evictor *e, int full_fd)
+must_count(const struct mlc_evict_round *round)
 {
-    return e->next_item == e->n_items || full_fd >= 0 ||
+    const struct mlc_evictor *e = round->e;
+
+    return e->next_item == e->n_items || round->is_full ||
            atomic_load(&e->is_vague) ||
            mlc_mono_ms() - e->counted_ms >= COUNT_MS;
 }
 
-/* Evicts until it is enough.  full_fd -1: for max_size. */
-static void
-run_round(struct mlc_evictor *e, int full_fd)
+static uint64_t
+drop_until_enough(struct mlc_evict_round *round, int full_fd, uint64_t wanted)
 {
-    struct mlc_evict_round round = {.e = e, .is_full = full_fd >= 0};
+    struct mlc_evictor *e = round->e;
+    uint64_t bytes, all = 0;
     bool is_counted, is_all;
-    struct stat st = {0};
-    uint64_t bytes = 0;
     int r = 0;
 
-    if ((round.is_full && fstat(full_fd, &st) < 0) ||
-        (is_enough(e, full_fd) &&
-         (round.is_full || !atomic_load(&e->is_vague))))
-        return;
-    round.full_dev = st.st_dev;
     do {
-        is_counted = must_count(e, full_fd);
-        round.now_us = round.is_full ? 0 : mlc_now_us();
+        is_counted = must_count(round);
+        round->now_us = round->is_full ? 0 : mlc_now_us();
         if (is_counted)
-            r = count(&round);
+            r = count(round);
         is_all = e->n_items < MAX_ITEMS;
-        if (r == 0 && !is_enough(e, full_fd))
-            r = read_open(&round);
-        if (r == 0)
-            bytes = drop_listed(&round, full_fd);
-    } while (r == 0 && !is_enough(e, full_fd) &&
+        if (r == 0 && !is_enough(round))
+            r = read_open(round);
+        bytes = r == 0 ? drop_listed(round, full_fd, wanted) : 0;
+        all += bytes;
+    } while (r == 0 && !is_enough(round) &&
              (!is_counted || (bytes > 0 && !is_all)));
-    free(round.open);
-    if (round.is_full) /* of one disk, and without regard for what is new */
-        forget_items(e);
     if (r < 0 && !e->is_said)
         mlc_log_err(r, "nothing can be evicted: %s", strerror(-r));
     e->is_said = r < 0;
+    return all;
+}
+
+/* For max_size. */
+static void
+run_limit(struct mlc_evictor *e)
+{
+    struct mlc_evict_round round = {.e = e};
+
+    if (is_enough(&round) && !atomic_load(&e->is_vague))
+        return;
+    drop_until_enough(&round, -1, 0);
+    free(round.open);
+    /* It may be what is too much: then it is counted once more. */
+    if (atomic_fetch_add(&e->estimate, round.unseen) + round.unseen > e->max)
+        atomic_store(&e->is_vague, true);
+}
+
+/* For the disk that fd lies on.  true: something went. */
+static bool
+run_full(struct mlc_evictor *e, int fd, uint64_t wanted)
+{
+    struct mlc_evict_round round = {
+        .e = e, .is_full = true, .missing = missing_on(fd, wanted)};
+    struct stat st;
+    uint64_t bytes;
+
+    if (round.missing == 0 || fstat(fd, &st) < 0)
+        return false;
+    round.full_dev = st.st_dev;
+    bytes = drop_until_enough(&round, fd, wanted);
+    free(round.open);
+    /* Of one disk, and without regard for what is new. */
+    forget_items(e);
+    atomic_fetch_add(&e->estimate, round.unseen);
+    if (bytes > 0 && missing_on(fd, wanted) > 0)
+        (void)syncfs(fd); /* now what was removed is free */
+    return bytes > 0;
 }
 
 static void
@@ -469,14 +519,11 @@ evict_run(struct mlc_job *job)
     pthread_mutex_lock(&e->lock);
     fd = mlc_steal_fd(&e->full_fd);
     pthread_mutex_unlock(&e->lock);
-    if (fd >= 0) {
-        run_round(e, fd);
-        if (!has_room(fd))
-            note_spent(e, fd);
-    }
+    if (fd >= 0 && !run_full(e, fd, 0) && missing_on(fd, 0) > 0)
+        note_spent(e, fd);
     if (e->max != UINT64_MAX)
-        run_round(e, -1);
-    is_too_much = e->max != UINT64_MAX && !is_enough(e, -1);
+        run_limit(e);
+    is_too_much = e->max != UINT64_MAX && atomic_load(&e->estimate) > e->max;
     pthread_mutex_lock(&e->lock);
     if ((is_too_much && !e->is_again) ||
         (e->max != UINT64_MAX && atomic_load(&e->is_vague)))
@@ -490,7 +537,7 @@ static void
 ask(struct mlc_evictor *e)
 {
     if (!atomic_exchange(&e->is_asked, true))
-        mlc_pool_submit(e->pool, MLC_LANE_SLOW, &e->job);
+        mlc_pool_submit(e->own, MLC_LANE_SLOW, &e->job);
 }
 
 static void
@@ -532,10 +579,16 @@ mlc_evict_removed(struct mlc_evictor *e)
         atomic_store(&e->is_vague, true);
 }
 
-bool
-mlc_evict_make_room(struct mlc_evictor *e, int fd)
+void
+mlc_evict_submit(struct mlc_evictor *e, struct mlc_job *job)
 {
-    bool is_room, is_spent;
+    mlc_pool_submit(e->own, MLC_LANE_SLOW, job);
+}
+
+bool
+mlc_evict_make_room(struct mlc_evictor *e, int fd, uint64_t bytes)
+{
+    bool is_gone = false, is_room, is_spent;
 
     if (!e || e->is_offline)
         return false;
@@ -544,8 +597,8 @@ mlc_evict_make_room(struct mlc_evictor *e, int fd)
     is_spent = is_spent_locked(e, fd);
     pthread_mutex_unlock(&e->lock);
     if (!is_spent)
-        run_round(e, fd);
-    is_room = has_room(fd);
+        is_gone = run_full(e, fd, bytes);
+    is_room = is_gone || missing_on(fd, bytes) == 0;
     if (!is_room && !is_spent)
         note_spent(e, fd);
     end(e);
@@ -559,10 +612,10 @@ mlc_evict_ask_room(struct mlc_evictor *e, int fd, struct mlc_ask *asker)
 
     if (!e || e->is_offline)
         return -ENOSPC;
-    if (has_room(fd))
+    if (missing_on(fd, 0) == 0)
         return 0;
     pthread_mutex_lock(&e->lock);
-    if (is_spent_locked(e, fd)) {
+    if (atomic_load(&e->is_stopped) || is_spent_locked(e, fd)) {
         r = -ENOSPC;
     } else {
         if (e->full_fd < 0)
@@ -582,9 +635,15 @@ mlc_evictor_new(uint64_t max_bytes, bool is_offline, struct mlc_pool *pool,
                 struct mlc_evictor **ret)
 {
     struct mlc_evictor *e = calloc(1, sizeof(*e));
+    int r;
 
     if (!e)
         return -ENOMEM;
+    r = mlc_pool_new(0, 1, &e->own);
+    if (r < 0) {
+        free(e);
+        return r;
+    }
     e->max = max_bytes;
     e->is_offline = is_offline;
     e->pool = pool;
@@ -626,7 +685,14 @@ mlc_evictor_start(struct mlc_evictor *e)
 void
 mlc_evictor_stop(struct mlc_evictor *e)
 {
+    struct mlc_waitlist waiters;
+
+    pthread_mutex_lock(&e->lock);
     atomic_store(&e->is_stopped, true);
+    mlc_waitlist_take(&e->waiters, &waiters);
+    pthread_mutex_unlock(&e->lock);
+    mlc_waitlist_wake(&waiters);
+    mlc_pool_stop(e->own);
 }
 
 void
@@ -640,12 +706,10 @@ mlc_evictor_get_stats(struct mlc_evictor *e, struct mlc_evict_stats *ret)
 void
 mlc_evictor_free(struct mlc_evictor *e)
 {
-    struct mlc_waitlist waiters;
-
     if (!e)
         return;
-    mlc_waitlist_take(&e->waiters, &waiters);
-    mlc_waitlist_wake(&waiters);
+    mlc_evictor_stop(e);
+    mlc_pool_free(e->own);
     forget_items(e);
     free(e->items);
     if (e->full_fd >= 0)

@@ -13,7 +13,8 @@
  * Offline nothing is evicted: it could not be had again.
  * Locks: evictor.lock is a leaf; no source is called with it held.  One round
  * at a time; a source's functions are called by one thread at a time.
- * Blocking: disk only. */
+ * Blocking: disk only, on a thread of its own but for who makes room himself.
+ */
 #ifndef MLC_CACHE_EVICT_H
 #define MLC_CACHE_EVICT_H
 
@@ -25,6 +26,7 @@
 
 struct mlc_evictor;
 struct mlc_evict_round;
+struct mlc_job;
 struct mlc_pins;
 struct mlc_pool;
 
@@ -63,8 +65,8 @@ void mlc_evictor_free(struct mlc_evictor *e);
 int mlc_evictor_add(struct mlc_evictor *e, const struct mlc_evict_source *s);
 /* Counts what is there, in the background, if there is a limit. */
 void mlc_evictor_start(struct mlc_evictor *e);
-/* A round under way ends with the file that it is at.  Before mlc_pool_stop().
- */
+/* A round under way ends with the file that it is at, waiters are woken, jobs
+ * that have not begun are dropped.  Before mlc_pool_stop(). */
 void mlc_evictor_stop(struct mlc_evictor *e);
 void mlc_evictor_get_stats(struct mlc_evictor *e, struct mlc_evict_stats *ret);
 
@@ -72,9 +74,12 @@ void mlc_evictor_get_stats(struct mlc_evictor *e, struct mlc_evict_stats *ret);
 void mlc_evict_wrote(struct mlc_evictor *e, uint64_t bytes);
 /* Something that may have been counted was removed otherwise. */
 void mlc_evict_removed(struct mlc_evictor *e);
-/* The disk that fd lies on is full: evicts until it has some room, which takes
- * as long as unlinking does; on a SLOW thread.  true: it has, try again. */
-bool mlc_evict_make_room(struct mlc_evictor *e, int fd);
+/* The disk that fd lies on is full: evicts until it has 'bytes' and some more
+ * free, which takes as long as unlinking does.  true: try again. */
+bool mlc_evict_make_room(struct mlc_evictor *e, int fd, uint64_t bytes);
+/* Runs a job that will call that on the evictor's own thread, where it waits
+ * for no digest and no copy. */
+void mlc_evict_submit(struct mlc_evictor *e, struct mlc_job *job);
 /* The same for who can't wait: 0: there may be room; -EAGAIN: the asker waits
  * for the end of a round; -ENOSPC: nothing can go. */
 int mlc_evict_ask_room(struct mlc_evictor *e, int fd, struct mlc_ask *ask);
@@ -86,6 +91,8 @@ int mlc_evict_ask_room(struct mlc_evictor *e, int fd, struct mlc_ask *ask);
 void mlc_evict_offer(struct mlc_evict_round *round, const char *name,
                      const struct stat *st, uint64_t bytes, int64_t used_us,
                      bool is_kept);
+/* Is anything pinned? */
+bool mlc_evict_has_pins(const struct mlc_evict_round *round);
 /* Does a source know the object as pinned? */
 bool mlc_evict_is_pinned(struct mlc_evict_round *round, const char *key);
 /* Does this process have the file open? */

@@ -111,6 +111,7 @@ prune_locked(struct mlc_kept *k, uint64_t max)
     if (k->used <= max)
         return;
     qsort(items, n, sizeof(items[0]), by_age);
+    mlc_evict_removed(k->evictor);
     for (size_t i = 0; i < n && k->used > max; i++)
         if (unlinkat(k->fd, items[i].name, 0) == 0)
             k->used -= (uint64_t)items[i].st.st_size;

@@ -25,8 +25,8 @@
 #define RETRY_MS 10000
 
 struct record {
-    uint64_t id; /* 0: an empty place in the table */
-    int64_t used_us;
+    uint64_t id;     /* 0: an empty place in the table */
+    int64_t used_us; /* 0: forgotten */
 };
 
 struct mlc_ledger {
@@ -73,7 +73,8 @@ rebuild_locked(struct mlc_ledger *l, size_t cap, int64_t since)
     if (!table)
         return -ENOMEM;
     for (size_t i = 0; i < l->cap; i++) {
-        if (!l->table[i].id || l->table[i].used_us <= since)
+        if (!l->table[i].id || l->table[i].used_us == 0 ||
+            l->table[i].used_us <= since)
             continue;
         *place_of(table, cap, l->table[i].id) = l->table[i];
         n++;
@@ -156,7 +157,7 @@ load(struct mlc_ledger *l)
     for (size_t i = 1; r == 0 && (i + 1) * sizeof(rec) <= len; i++) {
         memcpy(&rec, data + i * sizeof(rec), sizeof(rec));
         /* Of a file system that lost its last blocks. */
-        if (rec.id && rec.used_us > 0 && rec.used_us < INT64_MAX / 2)
+        if (rec.id && rec.used_us >= 0 && rec.used_us < INT64_MAX / 2)
             r = set_locked(l, rec.id, rec.used_us);
     }
     return r;
@@ -174,7 +175,7 @@ rewrite_locked(struct mlc_ledger *l)
         return -ENOMEM;
     memcpy(list, HEAD, sizeof(*list));
     for (size_t i = 0; i < l->cap; i++)
-        if (l->table[i].id)
+        if (l->table[i].id && l->table[i].used_us > 0)
             list[n++] = l->table[i];
     r = mlc_write_file_at(l->dirfd, FILE_NAME, list, n * sizeof(*list), 0600);
     if (r < 0)
@@ -252,8 +253,22 @@ mlc_ledger_opened(struct mlc_ledger *l, const struct stat *st)
     MLC_LOCK_SCOPE(&l->lock);
 
     rec = place_of(l->table, l->cap, id);
-    if (rec->id && rec->used_us < l->last_us)
+    if (rec->id && rec->used_us > 0 && rec->used_us < l->last_us)
         note_locked(l, id);
+}
+
+void
+mlc_ledger_forget(struct mlc_ledger *l, const struct stat *st)
+{
+    struct record gone = {.id = id_of(st)};
+    struct record *rec;
+    MLC_LOCK_SCOPE(&l->lock);
+
+    rec = place_of(l->table, l->cap, gone.id);
+    if (!rec->id || rec->used_us == 0)
+        return;
+    rec->used_us = 0;
+    append_locked(l, &gone);
 }
 
 bool
@@ -264,7 +279,7 @@ mlc_ledger_find(struct mlc_ledger *l, const struct stat *st,
     MLC_LOCK_SCOPE(&l->lock);
 
     rec = place_of(l->table, l->cap, id_of(st));
-    if (!rec->id)
+    if (!rec->id || rec->used_us == 0)
         return false;
     *ret_used_us = rec->used_us;
     return true;
@@ -306,6 +321,8 @@ mlc_ledger_close(struct mlc_ledger *l)
 {
     if (!l)
         return;
+    if (l->fd < 0 && l->retry_ms > 0)
+        (void)rewrite_locked(l); /* what it lacks; nobody else is left */
     if (l->fd >= 0)
         close(l->fd);
     free(l->table);

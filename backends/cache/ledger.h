@@ -31,6 +31,8 @@ void mlc_ledger_close(struct mlc_ledger *l); /* takes NULL */
 void mlc_ledger_add(struct mlc_ledger *l, const struct stat *st);
 /* It was opened; nothing happens if it is not known. */
 void mlc_ledger_opened(struct mlc_ledger *l, const struct stat *st);
+/* It is about to be removed: another that gets its number is not it. */
+void mlc_ledger_forget(struct mlc_ledger *l, const struct stat *st);
 /* Is it known?  Then *ret_used_us is the real time at which it was last opened,
  * in microseconds, of which no two files have the same. */
 bool mlc_ledger_find(struct mlc_ledger *l, const struct stat *st,

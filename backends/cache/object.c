@@ -1461,11 +1461,11 @@ write_run(struct mlc_job *job)
     int r;
 
     if (w->is_retry && !atomic_load(&s->is_stopped))
-        mlc_evict_make_room(s->evictor, atomic_load(&obj->fd));
+        mlc_evict_make_room(s->evictor, atomic_load(&obj->fd), MLC_BUFFER);
     r = write_queued(obj, w, &failed);
     if (r == -ENOSPC && !w->is_retry && s->evictor) {
         w->is_retry = true; /* which may take a while */
-        mlc_pool_submit(s->pool, MLC_LANE_SLOW, &w->job);
+        mlc_evict_submit(s->evictor, &w->job);
         return;
     }
 

@@ -78,7 +78,7 @@ struct mlc_write {
     struct mlc_object *obj; /* a reference while in use */
     uint64_t index, end;    /* pieces [index, end); the QUEUED ones are its */
     void *buffer;           /* object.lock; NULL: free */
-    bool is_retry; /* the disk was full: room is made first, on a SLOW thread */
+    bool is_retry; /* the disk was full: room is made first, on the evictor's */
 };
 
 struct mlc_warm {

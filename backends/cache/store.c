@@ -262,6 +262,19 @@ struct unfinished {
     bool is_busy;
 };
 
+/* What has no map yet has no key to be found, either. */
+static bool
+is_pinned(struct mlc_store *s, const uint8_t *name,
+          struct mlc_evict_round *round)
+{
+    mlc_autofree char *key = NULL;
+
+    if (!mlc_evict_has_pins(round))
+        return false;
+    key = read_key(s, name);
+    return key && mlc_evict_is_pinned(round, key);
+}
+
 static void
 list_unfinished(void *arg, struct mlc_evict_round *round)
 {
@@ -281,11 +294,10 @@ list_unfinished(void *arg, struct mlc_evict_round *round)
         }
     pthread_mutex_unlock(&s->lock);
     for (size_t i = 0; i < n; i++) {
-        mlc_autofree char *key = read_key(s, list[i].name);
         char text[MLC_NAME_TEXT];
         struct stat st;
 
-        if (key && mlc_evict_is_pinned(round, key))
+        if (is_pinned(s, list[i].name, round))
             list[i].is_busy = true;
         mlc_name_text(list[i].name, ".data", text);
         if (fstatat(s->fd, text, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -310,8 +322,7 @@ drop_unfinished(void *arg, const char *hex, int64_t since_us,
     struct stat st;
     bool is_busy;
 
-    (void)round; /* the object knows who has it open */
-    if (mlc_parse_hex(hex, name, MLC_NAME_LEN) < 0)
+    if (mlc_parse_hex(hex, name, MLC_NAME_LEN) < 0 || is_pinned(s, name, round))
         return 0;
     MLC_LOCK_SCOPE(&s->lock);
     slot = slot_find_locked(s, name);
@@ -623,6 +634,8 @@ mlc_store_drop(struct mlc_store *s, const char *key)
     if (obj) {
         mlc_store_kill(s, obj, true);
         mlc_object_unref(obj);
+    } else if (slot && r > 0) {
+        mlc_evict_removed(s->evictor);
     }
     return r < 0 ? r : 0;
 }
@@ -722,6 +735,7 @@ mlc_store_kill(struct mlc_store *s, struct mlc_object *obj, bool quiet)
     }
     pthread_mutex_unlock(&obj->lock);
     pthread_mutex_unlock(&s->lock);
+    mlc_evict_removed(s->evictor);
     mlc_waiters_wake(list);
     obj->feed_ops->opened(obj->feed, obj, false);
 }
@@ -751,6 +765,8 @@ mlc_store_forget(struct mlc_store *s, struct mlc_object *obj)
          * map; or nobody wants it. */
         if (slot->disk_bytes == 0)
             unlink_files_locked(s, obj->name);
+        if (slot->disk_bytes == 0 && obj->present > 0)
+            mlc_evict_removed(s->evictor);
     } else if (obj->is_published) {
         slot->disk_bytes = 0;
     }
