@@ -128,9 +128,10 @@ write_ref(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *rev,
     utimensat(dirfd, rel, times, AT_SYMLINK_NOFOLLOW);
 }
 
-/* Every known ref to that commit. */
-static void
-write_refs(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha)
+/* The known refs to that commit; *ret is the caller's (free_refs()). */
+static size_t
+refs_to(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha,
+        struct mlc_hf_ref **ret)
 {
     struct mlc_hf_ref *refs = NULL;
     struct mlc_hf_repo *repo;
@@ -146,11 +147,52 @@ write_refs(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha)
             n += refs[n].rev != NULL;
         }
     pthread_mutex_unlock(&hf->lock);
-    for (size_t i = 0; i < n; i++) {
-        write_ref(hf, p, refs[i].rev, sha, refs[i].asked_ms);
-        free(refs[i].rev);
-    }
+    *ret = refs;
+    return n;
+}
+
+static void
+free_refs(struct mlc_hf_ref *refs, size_t n)
+{
+    while (n-- > 0)
+        free(refs[n].rev);
     free(refs);
+}
+
+static void
+write_refs(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha)
+{
+    struct mlc_hf_ref *refs = NULL;
+    size_t n = refs_to(hf, p, sha, &refs);
+
+    for (size_t i = 0; i < n; i++)
+        write_ref(hf, p, refs[i].rev, sha, refs[i].asked_ms);
+    free_refs(refs, n);
+}
+
+/* The commit's files are gone from disk: so go the refs to it, from disk only.
+ */
+static void
+remove_refs(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha)
+{
+    struct mlc_hf_ref *refs = NULL;
+    size_t n = refs_to(hf, p, sha, &refs);
+
+    for (size_t i = 0; i < n; i++) {
+        mlc_autofree char *rel = NULL;
+        char there[MLC_HF_SHA_LEN + 1];
+        int64_t mtime_ms;
+        bool is_exact;
+        int dirfd;
+
+        rel = mlc_hf_on_disk(hf, &dirfd, p->folder, "refs/%s", refs[i].rev);
+        if (rel &&
+            mlc_hf_ref_read(hf, p, refs[i].rev, there, &is_exact, &mtime_ms) ==
+                0 &&
+            strcmp(there, sha) == 0)
+            unlinkat(dirfd, rel, 0);
+    }
+    free_refs(refs, n);
 }
 
 void
@@ -300,11 +342,15 @@ remove_pointer(struct mlc_hf *hf, const struct mlc_hf_path *p, const char *sha,
         return;
     for (const char *s = f->path; *s; s++)
         n_dirs += *s == '/';
-    while (n_dirs-- > 0) {
+    while (n_dirs > 0) {
         *strrchr(rel, '/') = '\0';
         if (unlinkat(dirfd, rel, AT_REMOVEDIR) < 0)
             break;
+        n_dirs--;
     }
+    /* A ref to a snapshot that is not there is damage to the stock tools. */
+    if (n_dirs == 0)
+        remove_refs(hf, p, sha);
 }
 
 /* A client that is offline believes a tree file, and insists on every file in
