@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Eviction of models: all files of a version that we put there go as one, so
  * that dgenerate, which takes a directory that is there for a whole model, does
- * not find a part of one. */
+ * not find a part of one.  For the same reason a model that is partly somebody
+ * else's stays, and is not counted. */
 #include "config.h"
 
 #include "backends/spacy_i.h"
@@ -30,6 +31,7 @@ struct files {
     int64_t used_us; /* of the one that was opened last */
     struct stat st;  /* of one of them */
     bool is_open;    /* one is; only if it was asked for */
+    bool is_theirs;  /* somebody else put one into the version's directory */
 };
 
 /* 0: *ret is the index of the version whose directory path is (a reference);
@@ -59,18 +61,24 @@ is_fetched(struct mlc_spacy *s, const struct mlc_spacy_index *x,
            mlc_ledger_find(mlc_store_ledger(s->d->store), ret, ret_used_us);
 }
 
-/* round: whether one of them is open is asked, too; NULL: it is not. */
+/* path: the version's directory.  round: whether one of its files is open is
+ * asked, too; NULL: it is not. */
 static void
-look(struct mlc_spacy *s, const struct mlc_spacy_index *x,
+look(struct mlc_spacy *s, const char *path, const struct mlc_spacy_index *x,
      struct mlc_evict_round *round, struct files *ret)
 {
     *ret = (struct files){0};
     for (size_t i = 0; i < mlc_zip_n_members(x->zip); i++) {
+        const struct mlc_zip_member *m = mlc_zip_member(x->zip, i);
         int64_t used_us;
         struct stat st;
 
-        if (!is_fetched(s, x, mlc_zip_member(x->zip, i), &st, &used_us))
+        if (!is_fetched(s, x, m, &st, &used_us)) {
+            /* Those beside the directory may be another version's. */
+            ret->is_theirs |= !m->is_dir && mlc_path_is_under(m->name, path) &&
+                              mlc_spacy_stat_home(s, m->name, &st) == 0;
             continue;
+        }
         ret->bytes += (uint64_t)st.st_size;
         ret->st = st;
         if (used_us > ret->used_us)
@@ -94,9 +102,10 @@ list_model(struct mlc_spacy *s, const char *name, struct mlc_evict_round *round)
 
         if (!path || index_of(s, path, &w, &x) < 0)
             continue;
-        look(s, x, NULL, &files);
-        mlc_evict_offer(round, path, &files.st, files.bytes, files.used_us,
-                        false);
+        look(s, path, x, NULL, &files);
+        if (!files.is_theirs)
+            mlc_evict_offer(round, path, &files.st, files.bytes, files.used_us,
+                            false);
     }
 }
 
@@ -160,9 +169,10 @@ drop(void *arg, const char *path, int64_t since_us,
 
     if (index_of(s, path, &w, &x) < 0 || !begin_leaving(s, w))
         return 0;
-    look(s, x, round, &files);
-    for (size_t i = 0; !files.is_open && files.used_us <= since_us &&
-                       i < mlc_zip_n_members(x->zip);
+    look(s, path, x, round, &files);
+    for (size_t i = 0;
+         !files.is_theirs && !files.is_open && files.used_us <= since_us &&
+         i < mlc_zip_n_members(x->zip);
          i++) {
         const struct mlc_zip_member *m = mlc_zip_member(x->zip, i);
         int64_t used_us;
