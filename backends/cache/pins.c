@@ -4,9 +4,12 @@
 #include "backends/cache/pins.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backends/util/buf.h"
 #include "backends/util/cleanup.h"
@@ -14,6 +17,7 @@
 #include "backends/util/path.h"
 
 #define FILE_NAME  "pins"
+#define NEW_NAME   "pins.new"
 #define FIRST_LINE "mlcachefs pins 1"
 #define MAX_PINS   ((size_t)10000)
 #define MAX_FILE   ((size_t)64 << 20)
@@ -78,6 +82,19 @@ remove_locked(struct mlc_pins *p, size_t i)
 
 /* --- the file ------------------------------------------------------------ */
 
+/* Synced first: a power cut must not leave an empty list in its place. */
+static int
+replace_file(const struct mlc_pins *p)
+{
+    mlc_autoclose int fd = -1;
+
+    fd = openat(p->dirfd, NEW_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || fdatasync(fd) < 0 ||
+        renameat(p->dirfd, NEW_NAME, p->dirfd, FILE_NAME) < 0)
+        return -errno;
+    return 0;
+}
+
 static int
 save_locked(const struct mlc_pins *p)
 {
@@ -92,9 +109,9 @@ save_locked(const struct mlc_pins *p)
         r = line ? mlc_buf_printf(&b, "%s\n", line) : -ENOMEM;
     }
     if (r == 0)
-        r = mlc_write_file_at(p->dirfd, FILE_NAME, b.data, b.len, 0600);
+        r = mlc_write_file_at(p->dirfd, NEW_NAME, b.data, b.len, 0600);
     mlc_buf_done(&b);
-    return r;
+    return r < 0 ? r : replace_file(p);
 }
 
 static int
