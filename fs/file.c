@@ -435,6 +435,7 @@ reply_fd(struct mlc_fs *fs, fuse_req_t req, struct mlc_handle *h, int fd,
     buf.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
     buf.buf[0].fd = fd;
     buf.buf[0].pos = off;
+    atomic_fetch_add_explicit(&h->n_done, 1, memory_order_release);
     fuse_reply_data(req, &buf, FUSE_BUF_SPLICE_MOVE);
 }
 
