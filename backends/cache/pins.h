@@ -4,8 +4,8 @@
  * anything of it is here or not, and outlives remounts.
  *
  * On disk: the file "pins", a path to a line, percent-encoded; written anew at
- * each change, and synced.  Blocking: disk only.  Thread-safe; pins.lock is a leaf, held
- * over that write. */
+ * each change, and synced.  Blocking: disk only.  Thread-safe; pins.lock is a
+ * leaf, held over that write. */
 #ifndef MLC_CACHE_PINS_H
 #define MLC_CACHE_PINS_H
 
