@@ -109,7 +109,9 @@ drop(void *arg, const char *path, int64_t since_us,
     /* Before, so that a kill leaves no pointer to nothing; and after, for who
      * has just looked one up. */
     mlc_hf_unpoint(hf, &p);
-    mlc_ledger_forget(mlc_store_ledger(hf->d->store), &st);
+    /* Its other names, if it has any, are evicted by the same entry. */
+    if (st.st_nlink <= 1)
+        mlc_ledger_forget(mlc_store_ledger(hf->d->store), &st);
     if (unlinkat(fd, name, 0) < 0)
         return 0;
     mlc_hf_forget_bad(hf, &p); /* inode numbers come again */

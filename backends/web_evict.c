@@ -45,8 +45,10 @@ is_gen_pinned(struct mlc_web *web, uint64_t gen)
     if (!mlc_pins_any(web->d->cache->pins))
         return false;
     path = mlc_web_path_of(web, gen);
-    in_mount = path ? mlc_path_join("web", path) : NULL;
-    return in_mount && mlc_pins_has(web->d->cache->pins, in_mount);
+    if (!path)
+        return false;
+    in_mount = mlc_path_join("web", path);
+    return !in_mount || mlc_pins_has(web->d->cache->pins, in_mount);
 }
 
 static bool
