@@ -112,3 +112,22 @@ with open(path, "wb") as file:
 json.dump({"up": up, "down": down}, open(path + ".json", "w"))
 EOS
 }
+
+# prepare_merge: makes a model and a LoRA for it.  Then merge_at SCALE writes the
+# recipe of both, whose only merged file is $view; what is kept of that lies in
+# $kept.
+prepare_merge() {
+    make_checkpoint "$tmp/made/m.safetensors" --family sd1 --dtype F32
+    make_configs "$tmp/made/config" --family sd1
+    lora "$tmp/made/a.safetensors" 4
+    # shellcheck disable=SC2034  # for the tests
+    view=$converted/dream/unet/diffusion_pytorch_model.safetensors
+    kept=$store/.mlcachefs/merged
+}
+merge_at() {
+    write_recipe dream "checkpoint = $tmp/made/m.safetensors" \
+        "config = $tmp/made/config" "lora = $tmp/made/a.safetensors $1"
+}
+has_kept() {
+    [ "$(find "$kept" -type f | wc -l)" = "$1" ]
+}

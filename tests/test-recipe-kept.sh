@@ -2,30 +2,14 @@
 # Merged tensors are kept on disk for the next mount, and believed only as they
 # were written.
 . "${srcdir:-.}/tests/recipe.sh"
-make_checkpoint "$tmp/made/m.safetensors" --family sd1 --dtype F32
-make_configs "$tmp/made/config" --family sd1
-lora "$tmp/made/a.safetensors" 4
-view=$converted/dream/unet/diffusion_pytorch_model.safetensors
-kept=$store/.mlcachefs/merged
-
-# recipe SCALE
-recipe() {
-    write_recipe dream "checkpoint = $tmp/made/m.safetensors" \
-        "config = $tmp/made/config" "lora = $tmp/made/a.safetensors $1"
-}
+prepare_merge
 again() {
     unmount "$mnt"
     mount_ready "$store" "$mnt" offline
 }
-n_kept() {
-    find "$kept" -type f | wc -l
-}
-has_kept() {
-    [ "$(n_kept)" = "$1" ]
-}
 
 mount_ready "$store" "$mnt" offline
-recipe 1
+merge_at 1
 cp "$view" "$tmp/first"
 wait_until 10 has_kept 1
 
@@ -37,7 +21,7 @@ assert_same "$tmp/first" "$view"
 assert_equal "kept and not used" "" "$(find "$kept" -type f ! -newermt 2002-01-01)"
 
 # Another scale is another thing.
-recipe 2
+merge_at 2
 cp "$view" "$tmp/second"
 if cmp -s "$tmp/first" "$tmp/second"; then
     fail "the scale changes nothing"
